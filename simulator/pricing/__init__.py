@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from simulator.pricing.arbitrage import Arbitrage, find_arbitrage, repair
-from simulator.pricing.revenue import Pricing, greatest_feasible, maximize_revenue
+from simulator.pricing.programme import greatest_feasible
+from simulator.pricing.revenue import Pricing, maximize_revenue
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
 from simulator.pricing.survey import Demand, Survey
 from simulator.records import PriceList

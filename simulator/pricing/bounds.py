@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.pricing.composition import sizes
-from simulator.pricing.revenue import greatest_feasible
+from simulator.pricing.programme import greatest_feasible
 from simulator.pricing.strategy import PricingContext, PricingStrategy
 from simulator.pricing.survey import Survey
 

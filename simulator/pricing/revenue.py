@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,7 +10,9 @@ from numpy.typing import ArrayLike
 
 from simulator.pricing.arbitrage import repair
 from simulator.pricing.composition import TOLERANCE, Composition, check_epsilons, copies_to_cover, sizes
-from simulator.pricing.survey import Demand, Survey
+from simulator.pricing.programme import best_list, complete_space, greatest_feasible
+from simulator.pricing.refine import FEW, contenders
+from simulator.pricing.survey import Survey
 
 Space = Literal["complete", "survey"]
 
@@ -100,27 +101,31 @@ def maximize_revenue(
     x = sizes(eps, composition)
     survey = Survey(targets, values, weights)
     survey.check_versions(len(eps))
-    demands = [survey.demand(k) for k in range(len(eps))]
-    if space == "complete":
-        prices = _best_list(x, _complete_space(x, demands), demands)
-    elif space == "survey":
-        asked = np.array([k for k in range(len(eps)) if len(demands[k].values)])
-        on_asked = [demands[k] for k in asked]
-        prices = np.full(len(eps), np.inf)
-        prices[asked] = _best_list(x[asked], [np.unique(d.values) for d in on_asked], on_asked)
-        prices = greatest_feasible(x, prices)
+    if space == "complete" and len(survey) > FEW:
+        left = contenders(x, survey)
+        demands = left.demands
+        candidates = [c[r.contains(c)] for c, r in zip(complete_space(x, left.answers), left.ranges, strict=True)]
+        prices = best_list(x, candidates, demands)
     else:
-        raise ValueError(f"space must be one of {', '.join(get_args(Space))}, found {space!r}")
+        demands = [survey.demand(k) for k in range(len(eps))]
+        answers = [np.unique(demand.values) for demand in demands]
+        if space == "complete":
+            prices = best_list(x, complete_space(x, answers), demands)
+        elif space == "survey":
+            asked = np.flatnonzero([len(a) > 0 for a in answers])
+            prices = np.full(len(eps), np.inf)
+            prices[asked] = best_list(x[asked], [answers[k] for k in asked], [demands[k] for k in asked])
+            prices = greatest_feasible(x, prices)
+        else:
+            raise ValueError(f"space must be one of {', '.join(get_args(Space))}, found {space!r}")
 
     # Rounding in v * x_k / x_j may put a price an ulp above the answer it serves, and lose that buyer.
     prices = np.array([demand.snap(price) for demand, price in zip(demands, prices, strict=True)])
     monopoly = sum(demand.monopoly()[1] for demand in demands)
-    revenue = float(survey.revenue(prices).sum())
+    revenue = float(sum(price * demand.at(price) for demand, price in zip(demands, prices, strict=True)))
     bound = max(revenue, min(monopoly, relaxation_factor(x) * revenue)) if space == "complete" else monopoly
     if lift:
-        served = np.array(
-            [np.min(d.values[d.values >= p], initial=np.inf) for d, p in zip(demands, prices, strict=True)]
-        )
+        served = survey.next_answers(prices)
         if np.isfinite(served).any():
             prices = repair(x, served)
             revenue = float(survey.revenue(prices).sum())
@@ -136,83 +141,3 @@ def relaxation_factor(x: np.ndarray) -> float:
     ratios = [(copies_to_cover(x[j], x[k]), x[k] / x[j]) for k in range(len(x)) for j in range(k)]
     overshoot = max((copies / ratio for copies, ratio in ratios), default=1.0)
     return 1.0 + float(np.log(max(overshoot, 1.0)))
-
-
-def greatest_feasible(x: np.ndarray, caps: np.ndarray) -> np.ndarray:
-    """Greatest list of the relaxed problem that is nowhere above `caps`, shape (l,).
-
-    p_k = min( min_{k' >= k} u_k', min_{k' <= k} u_k' x_k / x_k' ); a cap of `inf` is none, and at least one
-    must be finite.
-    """
-    from_above = np.minimum.accumulate(caps[::-1])[::-1]
-    return np.minimum(from_above, np.minimum.accumulate(caps / x) * x)
-
-
-def _complete_space(x: np.ndarray, demands: Sequence[Demand]) -> list[np.ndarray]:
-    """Candidate prices of each version, sorted: the answers for it, for dearer versions, and for cheaper ones.
-
-    An answer v for version j is a candidate v itself at j and below (a constant stretch), and v x_k / x_j
-    at every k above (a stretch of constant price per size).
-    """
-    answers = [np.unique(demand.values) for demand in demands]
-    space = []
-    for k in range(len(x)):
-        scaled = [answers[j] * (x[k] / x[j]) for j in range(k)]
-        space.append(np.unique(np.concatenate([*scaled, *answers[k:]])))
-    return space
-
-
-def _best_list(x: np.ndarray, space: Sequence[np.ndarray], demands: Sequence[Demand]) -> np.ndarray:
-    """Best list of the relaxed problem with every price among its candidates.
-
-    f_k(p) = p D_k(p) + max { f_{k-1}(q) : p x_{k-1} / x_k <= q <= p }, forwards over the versions, then the
-    prices backwards from the top version.
-    """
-    best: list[np.ndarray] = []
-    windows: list[tuple[np.ndarray, np.ndarray]] = []
-    for k, prices in enumerate(space):
-        earned = prices * demands[k](prices)
-        if k > 0:
-            below = space[k - 1]
-            low = np.searchsorted(below, prices * (x[k - 1] / x[k]) * (1 - TOLERANCE), "left")
-            high = np.searchsorted(below, prices * (1 + TOLERANCE), "right")
-            earned += _window_maxima(best[-1], low, high)
-            windows.append((low, high))
-        best.append(earned)
-    if best[-1].max() == -np.inf:
-        raise ValueError("no list of the answers' own prices is feasible; use space='complete'")
-
-    prices = np.empty(len(space))
-    first, last = 0, len(space[-1])
-    for k in range(len(space) - 1, -1, -1):
-        reachable = best[k][first:last]
-        # The highest price among equals; sums of different terms are equal up to rounding.
-        pick = first + np.flatnonzero(reachable >= reachable.max() * (1 - TOLERANCE))[-1]
-        prices[k] = space[k][pick]
-        if k > 0:
-            first, last = windows[k - 1][0][pick], windows[k - 1][1][pick]
-    return prices
-
-
-def _window_maxima(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Maximum of values[low[i]:high[i]] for every i, -inf for empty windows; both ends must not decrease.
-
-    The windows fall into groups that share a position: the last one of the group's first window. Within a
-    group every maximum is one of a running maximum leftwards and one of a running maximum rightwards from
-    that position, so each value is touched at most twice.
-    """
-    maxima = np.full(len(low), -np.inf)
-    filled = np.flatnonzero(high > low)
-    low, high = low[filled], high[filled]
-    start = 0
-    while start < len(filled):
-        pivot = high[start] - 1
-        end = int(np.searchsorted(low, pivot, "right"))
-        base = low[start]
-        leftwards = np.maximum.accumulate(values[base : pivot + 1][::-1])[::-1]
-        rightwards = np.maximum.accumulate(values[pivot : high[end - 1]])
-        maxima[filled[start:end]] = np.maximum(
-            leftwards[low[start:end] - base], rightwards[high[start:end] - 1 - pivot]
-        )
-        start = end
-    return maxima

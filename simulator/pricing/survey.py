@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,15 +22,21 @@ class Survey:
         Stated willingness to pay, in money, > 0.
     weights : array of float, shape (m,), optional
         How many buyers an answer stands for, > 0; by default 1.
+
+    Attributes
+    ----------
+    common_weight : float or None
+        The weight of every answer, None if they differ.
     """
 
     targets: np.ndarray
     values: np.ndarray
     weights: np.ndarray
+    common_weight: float | None = field(repr=False)
 
     def __init__(self, targets: ArrayLike, values: ArrayLike, weights: ArrayLike | None = None) -> None:
         v = np.asarray(values, dtype=float)
-        w = np.ones(v.shape) if weights is None else np.asarray(weights, dtype=float)
+        w = np.broadcast_to(1.0, v.shape) if weights is None else np.asarray(weights, dtype=float)
         t = np.asarray(targets)
         if not (v.ndim == 1 and t.shape == v.shape and w.shape == v.shape):
             raise ValueError(
@@ -39,13 +45,12 @@ class Survey:
             )
         if len(v) and not np.issubdtype(t.dtype, np.integer):
             raise ValueError(f"targets must be whole numbers (version indices), found {t.dtype}")
-        if not np.isfinite(v).all() or (v <= 0).any():
-            raise ValueError("values must be positive and finite")
-        if not np.isfinite(w).all() or (w <= 0).any():
-            raise ValueError("weights must be positive and finite")
-        object.__setattr__(self, "targets", t.astype(int))
+        _positive_extremes("values", v)
+        lightest, heaviest = (1.0, 1.0) if weights is None else _positive_extremes("weights", w)
+        object.__setattr__(self, "targets", t.astype(int, copy=False))
         object.__setattr__(self, "values", v)
         object.__setattr__(self, "weights", w)
+        object.__setattr__(self, "common_weight", lightest if lightest == heaviest else None)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -64,6 +69,13 @@ class Survey:
         """Demand for one version as a function of its price."""
         asked = self.targets == version
         return Demand(self.values[asked], self.weights[asked])
+
+    def next_answers(self, prices: np.ndarray) -> np.ndarray:
+        """Smallest answer for each version that is at least its price, shape (l,); `inf` where there is none."""
+        served = np.full(len(prices), np.inf)
+        accepts = self.values >= prices[self.targets]
+        np.minimum.at(served, self.targets[accepts], self.values[accepts])
+        return served
 
     def revenue(self, prices: np.ndarray) -> np.ndarray:
         """Money each version earns at `prices` if everybody buys as stated, shape (l,).
@@ -96,10 +108,18 @@ class Demand:
         """Buyers whose answer is at least each price, up to rounding, shape of `prices`."""
         return self._above[np.searchsorted(self.values, prices * (1 - TOLERANCE))]
 
+    def at(self, price: float) -> float:
+        """Buyers whose answer is at least the price, compared exactly."""
+        return float(self._above[np.searchsorted(self.values, price)])
+
+    def next_answer(self, price: float) -> float:
+        """Smallest answer that is at least the price, up to rounding; `inf` if there is none."""
+        position = np.searchsorted(self.values, price * (1 - TOLERANCE))
+        return float(self.values[position]) if position < len(self.values) else np.inf
+
     def snap(self, price: float) -> float:
         """`price`, lowered to the answer it serves if only rounding lies between."""
-        position = np.searchsorted(self.values, price * (1 - TOLERANCE))
-        return min(price, float(self.values[position])) if position < len(self.values) else price
+        return min(price, self.next_answer(price))
 
     def monopoly(self) -> tuple[float, float]:
         """Best price on this demand alone (ties: the higher) and its revenue; (inf, 0) without answers."""
@@ -108,3 +128,13 @@ class Demand:
         revenue = self.values * self(self.values)
         best = np.flatnonzero(revenue >= revenue.max() * (1 - TOLERANCE))[-1]
         return float(self.values[best]), float(revenue[best])
+
+
+def _positive_extremes(name: str, numbers: np.ndarray) -> tuple[float, float]:
+    """Smallest and largest number, NaN being either, so that a large survey is checked without a copy."""
+    if len(numbers) == 0:
+        return 1.0, 1.0
+    smallest, largest = float(numbers.min()), float(numbers.max())
+    if not (smallest > 0 and largest < np.inf):
+        raise ValueError(f"{name} must be positive and finite")
+    return smallest, largest

@@ -19,7 +19,7 @@ from simulator.pricing import (
     maximize_revenue,
     pricing_strategies,
 )
-from simulator.pricing.revenue import _window_maxima
+from simulator.pricing.programme import window_maxima
 
 PROPERTY = settings(derandomize=True, deadline=None, database=None, max_examples=150)
 
@@ -433,7 +433,7 @@ def test_window_maxima_equal_naive_maxima(values, ends):
     high = np.maximum(np.sort(np.minimum([end[1] for end in ends], len(values))), low).astype(int)
     high = np.maximum.accumulate(high)
     expected = [max(values[a:b], default=-np.inf) for a, b in zip(low, high, strict=True)]
-    assert _window_maxima(values, low, high).tolist() == expected
+    assert window_maxima(values, low, high).tolist() == expected
 
 
 def test_greatest_feasible_is_feasible_and_greatest():
