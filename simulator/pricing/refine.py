@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -85,18 +86,19 @@ def contenders(x: np.ndarray, survey: Survey) -> Contenders:
         if distinct is not None:
             return distinct
     ranges, best, left = bins.refine(x)
-    demands, answers = bins.extract(survey, left)
-    earned = [a * d(a) for a, d in zip(answers, demands, strict=True)]
+    answers, earned, demands = bins.extract(survey, left)
     while True:
         bounds = [_earns_at_most(*of) for of in zip(ranges, answers, earned, demands, strict=True)]
         through, chain = _through(x, ranges, bounds)
         best = max(best, _earns_at_least(x, np.array([r.low[c] for r, c in zip(ranges, chain, strict=True)]), demands))
         ranges = [r[t >= best * (1 - SLACK)] for r, t in zip(ranges, through, strict=True)]
-        inside = [a[r.contains(a)] for a, r in zip(answers, ranges, strict=True)]
+        inside = [r.contains(a) for a, r in zip(answers, ranges, strict=True)]
+        answers = [a[i] for a, i in zip(answers, inside, strict=True)]
+        earned = [e[i] for e, i in zip(earned, inside, strict=True)]
         finer = sum(len(r) for r in ranges) * PARTS <= BINS
         narrow = all((r.high <= r.low * (1 + 2 * SLACK)).all() for r in ranges)
-        if sum(len(a) for a in inside) <= FEW or narrow or not finer:
-            return Contenders(inside, ranges, demands)
+        if sum(len(a) for a in answers) <= FEW or narrow or not finer:
+            return Contenders(answers, ranges, demands)
         ranges = [r.split() for r in ranges]
 
 
@@ -123,13 +125,21 @@ class _Bins:
         self.count = (last >> shift) - base + 1
         self.edges = (np.arange(base, base + self.count + 1) << shift).view(float)
         self.keys = values.view(np.int64) >> shift
-        self.keys += survey.targets * self.count - base
+        self.keys += survey.targets * self.count
+        self.keys -= base
         weights = None if survey.common_weight else survey.weights
         mass = np.bincount(self.keys, weights, len(x) * self.count) * (survey.common_weight or 1.0)
         self.mass = mass.reshape(len(x), self.count)
-        # Buyers in each bin or above it.
-        self.above = np.cumsum(self.mass[:, ::-1], axis=1)[:, ::-1]
-        self.at_most = self.edges[1:] * self.above
+
+    @cached_property
+    def above(self) -> np.ndarray:
+        """Buyers whose answers lie in each bin or above it, shape (l, bins)."""
+        return np.cumsum(self.mass[:, ::-1], axis=1)[:, ::-1]
+
+    @cached_property
+    def at_most(self) -> np.ndarray:
+        """What a price in each bin earns at most, shape (l, bins), in money."""
+        return self.edges[1:] * self.above
 
     def distinct(self, survey: Survey) -> Contenders | None:
         """All that the survey says, where answers in one bin are the same; else None."""
@@ -139,7 +149,7 @@ class _Bins:
             return None
         values = values.reshape(self.mass.shape)
         answers = [v[m > 0] for v, m in zip(values, self.mass, strict=True)]
-        demands = [Demand(a, m[m > 0]) for a, m in zip(answers, self.mass, strict=True)]
+        demands = [Demand.of_sorted(a, m[m > 0]) for a, m in zip(answers, self.mass, strict=True)]
         return Contenders(answers, [Ranges(np.zeros(1), np.full(1, np.inf))] * len(answers), demands)
 
     def refine(self, x: np.ndarray) -> tuple[list[Ranges], float, np.ndarray]:
@@ -185,39 +195,38 @@ class _Bins:
         prices = greatest_feasible(x, self.edges[best])
         return float(prices @ self.above[np.arange(len(x)), best])
 
-    def extract(self, survey: Survey, needed: np.ndarray) -> tuple[list[Demand], list[np.ndarray]]:
-        """Demand made of the answers in the bins `needed`, and these answers, sorted and distinct, by version.
+    def extract(self, survey: Survey, needed: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], list[Demand]]:
+        """The answers in the bins `needed`, sorted and distinct, what each earns as a price, and the demands.
 
         The buyers in a stretch of other bins stand at its lower edge: demand outside the stretch is exact.
         """
         chosen = np.flatnonzero(needed.ravel()[self.keys])
         targets = survey.targets[chosen].astype(np.min_scalar_type(len(needed)))
-        by_version = chosen[np.argsort(targets, kind="stable")]
-        ends = np.cumsum(np.bincount(targets, minlength=len(needed)))
-        demands, answers = [], []
-        for k, own in enumerate(np.split(by_version, ends[:-1])):
-            values, weights = survey.values[own], survey.weights[own]
-            if survey.common_weight:
-                values = np.sort(values)
-            else:
-                order = np.argsort(values)
-                values, weights = values[order], weights[order]
-            first = np.flatnonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
-            distinct = values[first]
-            if survey.common_weight:
-                mass = np.diff(np.append(first, len(values))) * survey.common_weight
-            else:
-                mass = np.add.reduceat(weights, first) if len(first) else weights
-            answers.append(distinct)
+        order = np.argsort(targets, kind="stable")
+        ends = np.cumsum(np.bincount(targets, minlength=len(needed)))[:-1]
+        values = np.split(survey.values[chosen][order], ends)
+        weights = [None] * len(needed) if survey.common_weight else np.split(survey.weights[chosen][order], ends)
+        answers, earned, demands = [], [], []
+        for k, (own, heavy) in enumerate(zip(values, weights, strict=True)):
+            distinct, mass = _distinct(own, heavy, survey.common_weight)
             stretch = np.flatnonzero(~needed[k] & np.append(True, needed[k, :-1]))
-            lumps = np.add.reduceat(np.where(needed[k], 0.0, self.mass[k]), stretch) if len(stretch) else np.empty(0)
-            places = np.searchsorted(distinct, self.edges[stretch])
-            demands.append(
-                Demand(
-                    np.insert(distinct, places, self.edges[stretch]), np.insert(mass.astype(float), places, lumps)
-                )
-            )
-        return demands, answers
+            edges = self.edges[stretch]
+            lumps = np.add.reduceat(np.append(np.where(needed[k], 0.0, self.mass[k]), 0.0), np.append(stretch, self.count))[:-1]
+            beyond = np.append(np.cumsum(lumps[::-1])[::-1], 0.0)[np.searchsorted(edges, distinct)]
+            places = np.searchsorted(distinct, edges)
+            answers.append(distinct)
+            earned.append(distinct * (np.cumsum(mass[::-1])[::-1] + beyond))
+            demands.append(Demand.of_sorted(np.insert(distinct, places, edges), np.insert(mass, places, lumps)))
+        return answers, earned, demands
+
+
+def _distinct(values: np.ndarray, weights: np.ndarray | None, common: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted distinct values and the weight of each; `weights` are None where all are `common`."""
+    if weights is None:
+        distinct, counts = np.unique(values, return_counts=True)
+        return distinct, counts * common
+    distinct, position = np.unique(values, return_inverse=True)
+    return distinct, np.bincount(position, weights, len(distinct))
 
 
 def _through(

@@ -100,9 +100,19 @@ class Demand:
 
     def __init__(self, values: np.ndarray, weights: np.ndarray) -> None:
         order = np.argsort(values, kind="stable")
-        self.values = values[order]
+        self._keep(values[order], weights[order])
+
+    @classmethod
+    def of_sorted(cls, values: np.ndarray, weights: np.ndarray) -> Demand:
+        """The same of answers that are sorted already."""
+        demand = cls.__new__(cls)
+        demand._keep(values, weights)
+        return demand
+
+    def _keep(self, values: np.ndarray, weights: np.ndarray) -> None:
+        self.values = values
         # Buyers at or above each answer, with a zero for prices above all of them.
-        self._above = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
+        self._above = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
 
     def __call__(self, prices: np.ndarray) -> np.ndarray:
         """Buyers whose answer is at least each price, up to rounding, shape of `prices`."""
@@ -125,7 +135,7 @@ class Demand:
         """Best price on this demand alone (ties: the higher) and its revenue; (inf, 0) without answers."""
         if len(self.values) == 0:
             return np.inf, 0.0
-        revenue = self.values * self(self.values)
+        revenue = self.values * self._above[:-1]
         best = np.flatnonzero(revenue >= revenue.max() * (1 - TOLERANCE))[-1]
         return float(self.values[best]), float(revenue[best])
 
