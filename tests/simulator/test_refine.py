@@ -81,6 +81,17 @@ def test_large_surveys_are_priced_as_by_the_programme_on_all_answers(family, gri
         assert_same(refined(*survey, **options), direct(*survey, **options), f"{family}, {grid}, {weighted}")
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_repeated_answers_count_as_often_as_they_are_given(family, weighted, direct):
+    """Above the limit, many answers of few values are counted by value; values close together are not merged."""
+    rng = np.random.default_rng(9)
+    epsilons, m = np.arange(1.0, 4.0), refine.FEW + 1000
+    survey = (epsilons, rng.integers(0, 3, m), FAMILIES[family](rng, m))
+    weights = rng.uniform(0.5, 2.0, m) if weighted else None
+    assert_same(maximize_revenue(*survey, weights=weights), direct(*survey, weights=weights), family)
+
+
 @PROPERTY
 @given(st.data())
 def test_small_surveys_as_well(data):
