@@ -134,7 +134,7 @@ class _Bins:
     @cached_property
     def above(self) -> np.ndarray:
         """Buyers whose answers lie in each bin or above it, shape (l, bins)."""
-        return np.cumsum(self.mass[:, ::-1], axis=1)[:, ::-1]
+        return self.mass[:, ::-1].cumsum(axis=1)[:, ::-1]
 
     @cached_property
     def at_most(self) -> np.ndarray:
@@ -142,7 +142,7 @@ class _Bins:
         return self.edges[1:] * self.above
 
     def distinct(self, survey: Survey) -> Contenders | None:
-        """All that the survey says, where answers in one bin are the same; else None."""
+        """Everything the survey says, by value, where all answers in a bin are the same; else None."""
         values = np.empty(self.mass.size)
         values[self.keys] = survey.values
         if not np.array_equal(values[self.keys], survey.values):
@@ -205,13 +205,19 @@ class _Bins:
         order = np.argsort(targets, kind="stable")
         ends = np.cumsum(np.bincount(targets, minlength=len(needed)))[:-1]
         values = np.split(survey.values[chosen][order], ends)
-        weights = [None] * len(needed) if survey.common_weight else np.split(survey.weights[chosen][order], ends)
+        weights: Sequence[np.ndarray | float]
+        if survey.common_weight:
+            weights = [survey.common_weight] * len(needed)
+        else:
+            weights = np.split(survey.weights[chosen][order], ends)
         answers, earned, demands = [], [], []
         for k, (own, heavy) in enumerate(zip(values, weights, strict=True)):
-            distinct, mass = _distinct(own, heavy, survey.common_weight)
+            distinct, mass = _distinct(own, heavy)
             stretch = np.flatnonzero(~needed[k] & np.append(True, needed[k, :-1]))
             edges = self.edges[stretch]
-            lumps = np.add.reduceat(np.append(np.where(needed[k], 0.0, self.mass[k]), 0.0), np.append(stretch, self.count))[:-1]
+            lumps = np.add.reduceat(
+                np.append(np.where(needed[k], 0.0, self.mass[k]), 0.0), np.append(stretch, self.count)
+            )[:-1]
             beyond = np.append(np.cumsum(lumps[::-1])[::-1], 0.0)[np.searchsorted(edges, distinct)]
             places = np.searchsorted(distinct, edges)
             answers.append(distinct)
@@ -220,11 +226,11 @@ class _Bins:
         return answers, earned, demands
 
 
-def _distinct(values: np.ndarray, weights: np.ndarray | None, common: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted distinct values and the weight of each; `weights` are None where all are `common`."""
-    if weights is None:
+def _distinct(values: np.ndarray, weights: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted distinct values and the weight of each; a number stands for the weight of every value."""
+    if isinstance(weights, float):
         distinct, counts = np.unique(values, return_counts=True)
-        return distinct, counts * common
+        return distinct, counts * weights
     distinct, position = np.unique(values, return_inverse=True)
     return distinct, np.bincount(position, weights, len(distinct))
 

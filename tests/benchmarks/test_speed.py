@@ -11,28 +11,11 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from scenarios.experiment import load
 from scenarios.runner import run_one
 from simulator import MarketConfig
-from simulator.pricing import maximize_revenue
 from simulator.privacy import PrivateLogisticRegression
 from simulator.valuation import GramRidgeGame
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
-
-
-@pytest.fixture(params=[400, 100_000])
-def answers(request):
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 5, request.param), rng.lognormal(4.0, 1.0, request.param)
-
-
-@pytest.mark.benchmark(group="pricing: five versions against one sort of the answers")
-def test_price_list(benchmark, answers):
-    benchmark(maximize_revenue, [0.5, 1, 2, 4, 8], *answers)
-
-
-@pytest.mark.benchmark(group="pricing: five versions against one sort of the answers")
-def test_one_sort(benchmark, answers):
-    benchmark(np.sort, answers[1])
 
 
 @pytest.mark.benchmark(group="utility of 256 coalitions of 100 owners against refitting scikit-learn's ridge")
