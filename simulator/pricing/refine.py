@@ -134,7 +134,7 @@ class _Bins:
     @cached_property
     def above(self) -> np.ndarray:
         """Buyers whose answers lie in each bin or above it, shape (l, bins)."""
-        return self.mass[:, ::-1].cumsum(axis=1)[:, ::-1]
+        return np.flip(np.cumsum(np.flip(self.mass, axis=1), axis=1), axis=1)
 
     @cached_property
     def at_most(self) -> np.ndarray:
