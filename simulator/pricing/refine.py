@@ -147,8 +147,7 @@ class _Bins:
         values[self.keys] = survey.values
         if not np.array_equal(values[self.keys], survey.values):
             return None
-        values = values.reshape(self.mass.shape)
-        answers = [v[m > 0] for v, m in zip(values, self.mass, strict=True)]
+        answers = [v[m > 0] for v, m in zip(np.reshape(values, self.mass.shape), self.mass, strict=True)]
         demands = [Demand.of_sorted(a, m[m > 0]) for a, m in zip(answers, self.mass, strict=True)]
         return Contenders(answers, [Ranges(np.zeros(1), np.full(1, np.inf))] * len(answers), demands)
 
