@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from analysis.compare import METRICS, Question, compare
 from analysis.price_lists import SurveyPricing, cheapest_covers
-from analysis.tables import number
+from analysis.tables import amount, number
 from scenarios.store import Results
 from simulator.pricing import Demand, Survey, complete_price_space
 from simulator.pricing.arbitrage import cheapest_cover
@@ -36,7 +36,7 @@ WIDE = 50
 #: Points of a curve, or steps of a step function, that a page resolves.
 RESOLUTION = 400
 #: More candidate prices than this make a picture neither clearer nor quicker.
-MOST_MARKS = 4000
+MOST_MARKS = 6000
 #: Up to this many answers, lines show where the candidates come from.
 FEW = 30
 #: Up to this many versions, each has a panel of its own.
@@ -44,8 +44,8 @@ MOST_PANELS = 6
 #: Candidate prices by kind: label, colour, mark, and a shift off the version's epsilon in points.
 CANDIDATES = {
     "SU": ("SU: answers", PALETTE[0], "o", 0.0),
-    "MC": ("MC: answers for dearer versions", PALETTE[4], "<", -5.0),
-    "SC": ("SC: answers for cheaper versions, scaled", PALETTE[2], "^", 5.0),
+    "MC": ("MC: taken from dearer versions", PALETTE[4], "<", -5.0),
+    "SC": ("SC: scaled from cheaper versions", PALETTE[2], "^", 5.0),
 }
 MONOPOLY: dict[str, Any] = {
     "color": PALETTE[3],
@@ -54,8 +54,12 @@ MONOPOLY: dict[str, Any] = {
     "markerfacecolor": "none",
     "markeredgewidth": 1.3,
     "linestyle": "none",
+    "zorder": 4,
 }
 DARK = "#8F3B00"
+#: Room that a tick's label takes, as a share of the axis.
+LABEL_WIDTH = 0.055
+TINY = 1e-300
 
 
 @contextlib.contextmanager
@@ -232,7 +236,7 @@ def survey_pricing(priced: SurveyPricing, survey: Survey) -> Figure:
     version's answers are shown, by value, and the figure says so.
     """
     n_versions = len(priced.epsilons)
-    columns = min(3, n_versions)
+    columns = 2 if n_versions == 4 else min(3, n_versions)
     lines = -(-n_versions // columns)
     each = n_versions <= MOST_PANELS
     height = 0.8 + 1.5 * lines if each else 2.4
@@ -255,6 +259,7 @@ def arbitrage(epsilons: np.ndarray, prices: np.ndarray, *, composition: Composit
     with _style():
         figure = _figure(7.2, 3.8)
         axes = figure.subplots()
+        axes.margins(y=0.1)
         label = "cheapest bundle that covers eps"
         axes.stairs(steps, edges, baseline=None, color=PALETTE[0], linewidth=1.4, label=label)
         axes.plot(epsilons[~undercut], prices[~undercut], "o", color="black", markersize=5, label="price")
@@ -264,9 +269,16 @@ def arbitrage(epsilons: np.ndarray, prices: np.ndarray, *, composition: Composit
             label = "undercut price, and the saving"
             axes.plot(epsilons[undercut], prices[undercut], "X", color=PALETTE[1], markersize=7, label=label)
         for version in np.flatnonzero(undercut):
-            text = f"\u2212{number(covers[version].saving)}"
-            place = (epsilons[version], prices[version])
-            axes.annotate(text, place, (0, 6), textcoords="offset points", ha="center", color=DARK, fontsize=8)
+            axes.annotate(
+                f"\u2212{amount(float(f'{covers[version].saving:.4g}'))}",
+                (epsilons[version], prices[version]),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                color=DARK,
+                fontsize=8,
+                bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
+            )
         _epsilon_axis(axes, epsilons)
         _money_axis(axes, "y", prices)
         axes.set_ylabel("price, cost (money)")
@@ -286,10 +298,12 @@ def _price_space(figure: SubFigure, priced: SurveyPricing, survey: Survey) -> No
     if few:
         _rays(axes, priced, targets, values, top)
     for kind, (label, colour, mark, offset) in CANDIDATES.items():
-        at, prices, area = eps[targets], values, 12 + 40 * weights / weights.max()
+        at, prices, area = eps[targets], values, 8 + 32 * weights / weights.max()
         if kind != "SU":
             own = [candidates.prices[candidates.kinds == kind] for candidates in space]
-            at, prices, area = np.repeat(eps, [len(part) for part in own]), np.concatenate(own), np.array(16.0)
+            at, prices, area = np.repeat(eps, [len(part) for part in own]), np.concatenate(own), np.array(20.0)
+        if len(prices) == 0:
+            continue
         shown = prices <= top
         aside = ScaledTranslation(0 if few else offset / 72, 0, figure.dpi_scale_trans)
         axes.scatter(
@@ -298,7 +312,7 @@ def _price_space(figure: SubFigure, priced: SurveyPricing, survey: Survey) -> No
             s=np.broadcast_to(area if few else area / 2, prices.shape)[shown],
             color=colour,
             marker=mark,
-            label=label if shown.all() else f"{label} (up to the highest answer)",
+            label=label if shown.all() else f"{label} (up to the top answer)",
             alpha=0.9 if few else 0.45,
             linewidths=0,
             transform=axes.transData + aside,
@@ -307,9 +321,13 @@ def _price_space(figure: SubFigure, priced: SurveyPricing, survey: Survey) -> No
     best = np.array([survey.demand(k).monopoly()[0] for k in range(len(eps))])
     axes.plot(eps, np.where(np.isfinite(best), best, np.nan), label="monopoly price", **MONOPOLY)
     if np.isfinite(priced.prices).any():
-        axes.plot(eps, priced.prices, "_-k", markersize=14, mew=2.2, linewidth=1, label=f"list of {priced.strategy}")
+        axes.plot(eps, priced.prices, "_-k", markersize=14, mew=2.2, lw=1, zorder=3, label=f"list of {priced.strategy}")
     _epsilon_axis(axes, eps)
     _money_axis(axes, "y", np.append(values, priced.prices))
+    # Shifted marks do not count when axes are scaled to what is on them.
+    axes.set_ylim(
+        0 if axes.get_yscale() == "linear" else np.nanmin(np.append(values, priced.prices)) / 1.15, top * 1.08
+    )
     axes.set_ylabel("price (money)")
     axes.set_title(f"Complete price space ({priced.composition} composition){note}")
     figure.legend(loc="outside lower left", ncols=2)
@@ -343,18 +361,21 @@ def _revenue_by_version(figure: SubFigure, priced: SurveyPricing, survey: Survey
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     for k, (eps, axes) in enumerate(zip(priced.epsilons, grid.flat, strict=False)):
         demand = survey.demand(k)
+        axes.margins(y=0.12)
         if len(demand.values):
             axes.plot(*_revenue_curve(demand), color=PALETTE[0], linewidth=1)
             axes.plot(*demand.monopoly(), **MONOPOLY)
         if np.isfinite(priced.prices[k]):
             axes.axvline(priced.prices[k], color="black", linewidth=0.8)
             axes.plot(priced.prices[k], priced.revenues[k], "ok", markersize=4)
+        axes.tick_params(labelbottom=k + columns >= len(priced.epsilons))
         axes.set_title(f"eps {eps:g}" if len(demand.values) else f"eps {eps:g}: nobody asked", fontsize=9)
     _money_axis(grid[0, 0], "x", np.append(survey.values, priced.prices))
     _money_axis(grid[0, 0], "y", np.zeros(1))
     for axes in grid.flat[len(priced.epsilons) :]:
         axes.set_axis_off()
-    figure.suptitle("Revenue of each version by its price; lines show the list", x=0.01, ha="left", fontsize=10)
+    line = " (line: that of the list)" if np.isfinite(priced.prices).any() else ""
+    figure.suptitle(f"Revenue of each version by its price{line}", x=0.01, ha="left", fontsize=10)
     figure.supxlabel("price of the version (money)", fontsize=9)
     figure.supylabel("revenue (money)", fontsize=9)
 
@@ -428,10 +449,17 @@ def _last_round(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _epsilon_axis(axes: Axes, epsilons: ArrayLike) -> None:
+    """The versions' epsilons on the scale that keeps the closest two further apart, labelled where there is room."""
     shown = np.unique(epsilons)
-    if len(shown) > 1 and shown[-1] > 5 * shown[0]:
-        axes.set_xscale("log")
-    axes.set_xticks(shown, [f"{value:g}" for value in shown])
+    places = {scale: (x - x[0]) / max(x[-1] - x[0], TINY) for scale, x in (("linear", shown), ("log", np.log(shown)))}
+    scale = max(places, key=lambda scale: np.diff(places[scale]).min(initial=1.0))
+    axes.set_xscale(scale)
+    labels, last = [], -1.0
+    for eps, place in zip(shown, places[scale], strict=True):
+        room = place - last >= LABEL_WIDTH
+        labels.append(f"{eps:g}" if room else "")
+        last = place if room else last
+    axes.set_xticks(shown, labels)
     axes.minorticks_off()
     axes.set_xlabel("privacy level of the version (eps)")
 
@@ -446,7 +474,7 @@ def _money_axis(axes: Axes, name: str, amounts: np.ndarray) -> None:
         axis.set_minor_locator(NullLocator())
     else:
         axes.set(**{f"{name}lim": (0, None)})
-        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     _thousands(axis)
 
 
