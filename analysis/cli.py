@@ -17,7 +17,6 @@ from typer.core import TyperGroup
 from scenarios.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
     from analysis.compare import Question
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 FIGURES = (".png", ".pdf", ".svg")
-#: A longer list is a mistake, such as swapped columns; checking it for arbitrage could take for ever.
-MOST_VERSIONS = 100
 
 
 class _Group(TyperGroup):
@@ -264,7 +261,7 @@ def price(
     """
     import numpy as np
 
-    from analysis.inputs import POSITIVE, read_columns
+    from analysis.inputs import EPSILON, POSITIVE, check_versions, parse_epsilons, read_columns
     from analysis.price_lists import price_survey, price_table, summary
     from analysis.tables import plain, text_table
     from simulator.pricing import Survey
@@ -272,9 +269,9 @@ def price(
     _check_figure(plot)
     _find_own_classes(str(survey))
     chosen = _strategy(strategy, option or [])
-    more: Any = [] if epsilons is None else _epsilons(epsilons)
-    answers = read_columns(survey, {"epsilon": POSITIVE, "value": POSITIVE}, {"weight": POSITIVE})
-    versions = _versions(np.union1d(answers["epsilon"], more))
+    more = parse_epsilons(epsilons) if epsilons is not None else np.empty(0)
+    answers = read_columns(survey, {"epsilon": EPSILON, "value": POSITIVE}, {"weight": POSITIVE})
+    versions = check_versions(np.union1d(answers["epsilon"], more))
     asked = Survey(np.searchsorted(versions, answers["epsilon"]), answers["value"], answers.get("weight"))
     try:
         priced = price_survey(versions, asked, chosen, name=strategy, composition=composition.value)
@@ -313,18 +310,18 @@ def arbitrage(
 
         dealer arbitrage prices.csv --json
     """
-    from analysis.inputs import NON_NEGATIVE, POSITIVE, read_columns
+    from analysis.inputs import EPSILON, NON_NEGATIVE, check_versions, read_columns
     from analysis.price_lists import cheapest_covers, cover_table, in_words
     from analysis.tables import plain, text_table
     from simulator.pricing import find_arbitrage
 
     _check_figure(plot)
-    table = read_columns(prices, {"epsilon": POSITIVE, "price": NON_NEGATIVE}).sort_values("epsilon", kind="stable")
+    table = read_columns(prices, {"epsilon": EPSILON, "price": NON_NEGATIVE}).sort_values("epsilon", kind="stable")
     again = table.index[table["epsilon"].duplicated(keep=False)][:2]
     if len(again):
         rows = " and ".join(map(str, again))
         raise InputError(f"epsilon: found {table['epsilon'][again[0]]:g} in rows {rows}; allowed is one row a version")
-    versions, posted = _versions(table["epsilon"].to_numpy()), table["price"].to_numpy()
+    versions, posted = check_versions(table["epsilon"].to_numpy()), table["price"].to_numpy()
     found = find_arbitrage(versions, posted, composition=composition.value)
     if plot is not None:
         from analysis import plots
@@ -440,23 +437,6 @@ def _strategy(name: str, settings: list[str]) -> PricingStrategy:
         return cast("PricingStrategy", PRICING.create(name, options))
     except ValueError as error:
         raise InputError(f"--option: {error}") from None
-
-
-def _epsilons(text: str) -> np.ndarray:
-    from simulator.pricing.composition import check_epsilons
-
-    try:
-        return check_epsilons([float(part) for part in text.split(",")])
-    except ValueError:
-        raise InputError(
-            f"--epsilons: found {text!r}; allowed are rising numbers > 0, separated by commas, such as 0.5,1,2"
-        ) from None
-
-
-def _versions(epsilons: np.ndarray) -> np.ndarray:
-    if len(epsilons) > MOST_VERSIONS:
-        raise InputError(f"epsilon: found {len(epsilons)} versions (distinct values); allowed are {MOST_VERSIONS}")
-    return epsilons
 
 
 def _check_figure(file: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scenarios.errors import InputError
+from simulator.pricing.composition import check_epsilons
 
 #: A larger file would not fit into the memory of a common machine, which takes about four times its size.
 MAX_BYTES = 500_000_000
@@ -17,14 +18,29 @@ MAX_BYTES = 500_000_000
 
 @dataclass(frozen=True)
 class Allowed:
-    """Numbers that may stand in a column: the words for them, and which of an array's they are."""
+    """Numbers that may stand in a column: positive ones of a size that can be reckoned with, and perhaps 0."""
 
-    words: str
-    test: Callable[[np.ndarray], np.ndarray]
+    zero: bool = False
+    smallest: float = 1e-15
+    largest: float = 1e15
+
+    def test(self, values: np.ndarray) -> np.ndarray:
+        """Which of the values are allowed, shape of `values`."""
+        return ((values >= self.smallest) & (values <= self.largest)) | (self.zero & (values == 0))
+
+    def words(self, value: float) -> str:
+        """What is allowed, as said to somebody who gave `value`."""
+        size = f" of size {self.smallest:g} to {self.largest:g}" if value > 0 else ""
+        return f"numbers {'>=' if self.zero else '>'} 0{size}"
 
 
-POSITIVE = Allowed("numbers > 0", lambda values: values > 0)
-NON_NEGATIVE = Allowed("numbers >= 0", lambda values: values >= 0)
+POSITIVE = Allowed()
+NON_NEGATIVE = Allowed(zero=True)
+#: Privacy levels: the number of copies of one that cover another must be countable.
+EPSILON = Allowed(smallest=1e-4, largest=1e4)
+
+#: A longer price list is a mistake, such as swapped columns; checking it for arbitrage could take for ever.
+MOST_VERSIONS = 100
 
 
 def read_columns(
@@ -44,7 +60,7 @@ def read_columns(
     Returns
     -------
     DataFrame
-        The numbers, finite and as allowed, one row or more. The index is the row in the file, where the
+        The numbers, all as allowed, one row or more. The index is the row in the file, where the
         header is row 1, as in a spreadsheet.
 
     Raises
@@ -66,6 +82,39 @@ def read_columns(
     if rows.empty:
         raise InputError(f"{str(path)!r} has no rows below its header; allowed is one or more")
     return pd.DataFrame({name: _numbers(name, rows[header.index(name)], wanted[name]) for name in wanted})
+
+
+def parse_epsilons(text: str) -> np.ndarray:
+    """Privacy levels given as "0.5,1,2" on the command line, as an array.
+
+    Raises
+    ------
+    InputError
+        If they are not rising numbers of an allowed size, separated by commas.
+    """
+    try:
+        found = check_epsilons([float(part) for part in text.split(",")])
+    except ValueError:
+        found = np.empty(0)
+    if len(found) == 0 or not EPSILON.test(found).all():
+        raise InputError(
+            f"--epsilons: found {text!r}; allowed are rising numbers from {EPSILON.smallest:g} to "
+            f"{EPSILON.largest:g}, separated by commas, such as 0.5,1,2"
+        )
+    return found
+
+
+def check_versions(epsilons: np.ndarray) -> np.ndarray:
+    """The privacy levels of a price list as they are.
+
+    Raises
+    ------
+    InputError
+        If they are too many to be the versions of a model.
+    """
+    if len(epsilons) > MOST_VERSIONS:
+        raise InputError(f"epsilon: found {len(epsilons)} versions (distinct values); allowed are {MOST_VERSIONS}")
+    return epsilons
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -103,11 +152,11 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _numbers(name: str, cells: pd.Series, allowed: Allowed) -> pd.Series:
     recognised = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=float)
-    wrong = np.flatnonzero(~(np.isfinite(recognised) & allowed.test(recognised)))
+    wrong = np.flatnonzero(~allowed.test(recognised))
     if len(wrong):
         text, number = cells.iloc[wrong[0]].strip(), recognised[wrong[0]]
         found = "nothing" if not text else repr(text[:40]) if np.isnan(number) else text
-        finite = "finite " if np.isinf(number) else ""
-        raise InputError(f"{name}: found {found} in row {cells.index[wrong[0]]}; allowed are {finite}{allowed.words}")
+        row = cells.index[wrong[0]]
+        raise InputError(f"{name}: found {found} in row {row}; allowed are {allowed.words(number)}")
     # Python's reading of a number is the nearest float, which older versions of `to_numeric` may miss.
     return cells.astype(float)

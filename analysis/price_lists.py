@@ -101,7 +101,7 @@ def price_survey(
     ([450.0, 450.0, 450.0], [0.0, 1.0, 2.0], 1350.0)
     """
     best = maximize_revenue(epsilons, survey.targets, survey.values, weights=survey.weights, composition=composition)
-    prices, revenues = _prices(epsilons, survey, strategy, name, composition)
+    prices, revenues = _priced_by(epsilons, survey, strategy, name, composition)
     n_versions = len(epsilons)
     sold = np.where(np.isnan(prices[survey.targets]), np.nan, survey.values >= prices[survey.targets])
     arbitrage = None if strategy.personalised else find_arbitrage(epsilons, prices, composition=composition)
@@ -124,10 +124,10 @@ def price_survey(
     )
 
 
-def _prices(
+def _priced_by(
     epsilons: np.ndarray, survey: Survey, strategy: PricingStrategy, name: str, composition: Composition
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A strategy's prices and its revenue by version, checked as in the market."""
+    """A strategy's prices, checked as in the market, and its revenue by version."""
     context = PricingContext(
         survey=survey,
         epsilons=epsilons,
@@ -140,15 +140,14 @@ def _prices(
     )
     try:
         prices = np.array(strategy.prices(context), dtype=float)
-        revenues = np.asarray(strategy.expected_revenue(survey, prices), dtype=float)
+        if prices.shape != epsilons.shape:
+            raise ValueError(f"it returned prices of shape {prices.shape}; allowed is one price a version")
+        if not strategy.personalised and not (np.isfinite(prices) & (prices > 0)).all():
+            raise ValueError(f"it returned {prices.tolist()}; allowed are positive, finite prices")
+        return prices, np.asarray(strategy.expected_revenue(survey, prices), dtype=float)
     except Exception as error:  # a user's strategy may fail in any way
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{name!r} cannot price a survey outside the market: {reason}") from error
-    if prices.shape != epsilons.shape:
-        raise ValueError(f"{name!r} returned prices of shape {prices.shape}; allowed is one price a version")
-    if not strategy.personalised and not (np.isfinite(prices) & (prices > 0)).all():
-        raise ValueError(f"{name!r} returned {prices.tolist()}; allowed are positive, finite prices")
-    return prices, revenues
 
 
 def cheapest_covers(
