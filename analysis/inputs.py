@@ -132,7 +132,6 @@ def _read(path: Path) -> pd.DataFrame:
             keep_default_na=False,
             skip_blank_lines=False,
             skipinitialspace=True,
-            encoding="utf-8-sig",
             compression=None,
         )
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Price lists outside the market, and their figures, against the optimiser, brute force and hand-worked lists."""
+"""Price lists outside the market against the optimiser, brute force and lists worked by hand."""
 
 import itertools
 import math
@@ -96,6 +96,13 @@ class Failing(PricingStrategy):
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
+
+
+def test_arbitrage_goes_by_the_composition():
+    prices = [5.0, 12.0, 14.0]  # two of the first cover the second by the sum of epsilons, four by their squares
+    found = price_survey(EPSILONS, WALKTHROUGH, Failing(prices), name="own").arbitrage
+    assert (found.version, found.bundle.tolist(), found.saving) == (1, [2, 0, 0], 2.0)
+    assert price_survey(EPSILONS, WALKTHROUGH, Failing(prices), name="own", composition="quadratic").arbitrage is None
 
 
 @pytest.mark.parametrize(

@@ -292,12 +292,11 @@ def test_arbitrage_prints_as_json_what_the_check_returns(dealer, files):
 
 def test_figures_are_written_by_their_suffix(dealer, files, tmp_path):
     files(survey=SURVEY, prices=PRICES)
-    for name, start in {"a.png": b"\x89PNG", "b.pdf": b"%PDF", "c.SVG": b"<?xml"}.items():
-        for command in (["price", "survey.csv"], ["arbitrage", "prices.csv"]):
-            shown = dealer(*command)
-            assert dealer(*command, "--plot", name) == shown
-            assert (tmp_path / name).read_bytes().startswith(start)
-            (tmp_path / name).unlink()
+    written = [("price", "survey", "a.png", b"\x89PNG"), ("price", "survey", "b.pdf", b"%PDF")]
+    for command, file, name, start in [*written, ("arbitrage", "prices", "c.SVG", b"<?xml")]:
+        shown = dealer(command, f"{file}.csv")
+        assert dealer(command, f"{file}.csv", "--plot", name) == shown
+        assert (tmp_path / name).read_bytes().startswith(start)
 
 
 @pytest.mark.parametrize(
