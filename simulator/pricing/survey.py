@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from simulator.pricing.composition import TOLERANCE
 
+#: Answers and weights outside this range are refused: their products and sums would leave the range of floats.
+SMALLEST, LARGEST = 1e-100, 1e100
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -19,9 +22,9 @@ class Survey:
     targets : array of int, shape (m,)
         Index of the version each answer is for, 0..l-1.
     values : array of float, shape (m,)
-        Stated willingness to pay, in money, > 0.
+        Stated willingness to pay, in money, from 1e-100 to 1e100.
     weights : array of float, shape (m,), optional
-        How many buyers an answer stands for, > 0; by default 1.
+        How many buyers an answer stands for, in the same range; by default 1.
     """
 
     targets: np.ndarray
@@ -39,10 +42,10 @@ class Survey:
             )
         if len(v) and not np.issubdtype(t.dtype, np.integer):
             raise ValueError(f"targets must be whole numbers (version indices), found {t.dtype}")
-        if not np.isfinite(v).all() or (v <= 0).any():
-            raise ValueError("values must be positive and finite")
-        if not np.isfinite(w).all() or (w <= 0).any():
-            raise ValueError("weights must be positive and finite")
+        for name, numbers in (("values", v), ("weights", w)):
+            outside = numbers[~((numbers >= SMALLEST) & (numbers <= LARGEST))]
+            if len(outside):
+                raise ValueError(f"{name} must lie between {SMALLEST:g} and {LARGEST:g}, found {outside[0]:g}")
         object.__setattr__(self, "targets", t.astype(int))
         object.__setattr__(self, "values", v)
         object.__setattr__(self, "weights", w)

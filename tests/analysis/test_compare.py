@@ -19,9 +19,12 @@ def results(revenue, by="broker.pricing", others=None, comparison=None):
     """Results with made-up revenues: a table with columns replicate, level, round, revenue."""
     table = pd.DataFrame(revenue).rename(columns={"level": by})
     table.insert(0, "run", table.groupby(["replicate", by], sort=False).ngroup())
+    if "list_kind" not in table:
+        table["list_kind"] = "repaired"
     sweep = {by: list(dict.fromkeys(table[by]))} | (others or {})
     plan = table.drop_duplicates("run").assign(point=lambda t: t[by].map(sweep[by].index))
-    order = [c for c in table.columns if c not in ("round", METRIC)] + ["round", METRIC]
+    last = ["round", METRIC, "list_kind"]
+    order = [c for c in table.columns if c not in last] + last
     experiment = SimpleNamespace(sweep=sweep, comparison=comparison, seed=1)
     return SimpleNamespace(experiment=experiment, plan=plan, table=lambda _: table[order])
 
