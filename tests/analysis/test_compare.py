@@ -165,6 +165,16 @@ def test_questions_are_answered_from_the_scenario_or_refused():
         question(results(made_up(), others={"rounds": [1, 2]}))
 
 
+def test_kinds_of_list_stand_beside_the_values():
+    table = made_up(replicates=2, rounds=4)
+    table["list_kind"] = np.where((table["level"] == "b") & (table["round"] > 1), "fallback", "arbitrage-free")
+    found = compare(results(table), asked())
+    assert found["lists"].tolist() == ["arbitrage-free", "fallback 75%, arbitrage-free 25%"]
+    assert key_table(found, asked(), METRIC)["list"].tolist() == found["lists"].tolist()
+    only_a = compare(results(table[table["level"] == "a"]), asked())
+    assert only_a["lists"].tolist() == ["arbitrage-free", "-"]
+
+
 def test_numeric_levels_are_found_by_their_text():
     table = made_up().assign(level=lambda t: t["level"].map({"a": 0.0, "b": 0.5}))
     found = question(results(table), baseline="0.5", metrics=(METRIC,))
