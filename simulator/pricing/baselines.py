@@ -167,8 +167,9 @@ class CostPlus(Repaired):
 
     The cost of a version is what the owners bought for it last round ask now, as far as they take part; in
     the first round what all owners of positive value ask that do. The buyers expected are the survey's weight of
-    answers for the version, whatever they state. Where either is zero the version has no price of its own; if
-    no version has one, the list is that of `uniform`, and counts as a fallback.
+    answers for the version, whatever they state. Where either is zero, or the price above any answer that a
+    survey may hold, the version has no price of its own; if no version has one, the list is that of `uniform`,
+    and counts as a fallback.
 
     Parameters
     ----------

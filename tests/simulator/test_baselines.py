@@ -367,6 +367,16 @@ def test_cost_plus_without_cost_or_buyers_takes_the_greatest_price_that_fits():
         assert price("cost_plus", nobody_asks, raw=raw, markup=0) == pytest.approx([7.0, 7.0])
 
 
+def test_cost_plus_takes_a_cost_beyond_any_answer_for_none():
+    """Sums and prices that leave the range of floats warn of nothing, and leave the other versions their prices."""
+    ctx = context(Survey([0, 1], [1.0, 3.0]), [0.1, 2], asked=np.array([[4.0, 3.0], [1.5e308, 1.5e308]]))
+    for raw in (False, True):
+        assert price("cost_plus", ctx, raw=raw, markup=0) == pytest.approx([7.0, 140.0])
+    dear = replace(ctx, asked=np.array([[1.5e308, 0.0], [4.0, 3.0]]))
+    for raw in (False, True):
+        assert price("cost_plus", dear, raw=raw, markup=0) == pytest.approx([7.0, 7.0])
+
+
 def test_cost_plus_falls_back_where_no_version_has_a_price_and_comes_back():
     strategy = make("cost_plus", markup=0)
     survey = Survey([0, 0, 1], [4.0, 4.0, 9.0])
