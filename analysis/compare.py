@@ -49,6 +49,7 @@ METRICS = {
     "ir_violations": ("Owners paid less than asked", "share of owners bought"),
     "epsilon_mean": ("Privacy spent, mean", "eps per round"),
     "epsilon_max": ("Privacy spent, largest", "eps per round"),
+    "pricing_fallback": ("Lists fallen back on", "share of rounds"),
 }
 
 
@@ -130,7 +131,8 @@ def compare(results: Results, asked: Question) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a metric and value: `metric`, `level`, `replicates`, `mean`, `low`, `high` (t interval),
+        One row a metric and value: `metric`, `level`, `lists` (what kinds of price list were posted, with their
+        shares of the rounds if there are several), `replicates`, `mean`, `low`, `high` (t interval),
         `boot_low`, `boot_high` (bootstrap, BCa), and for the differences to the baseline `pairs`,
         `difference`, `difference_low`, `difference_high`, `difference_boot_low`, `difference_boot_high` and
         `p_value` (paired t test). Intervals are of 95%, and NaN where there are fewer than two
@@ -142,6 +144,7 @@ def compare(results: Results, asked: Question) -> pd.DataFrame:
     cells = math.prod(len(results.experiment.sweep[key]) for key in others)
     runs = rounds.groupby(["replicate", *others, by], sort=False)[list(metrics)].mean()
     streams = Streams(results.experiment.seed)
+    lists = {value: _lists(rounds.loc[rounds[by] == value, "list_kind"]) for value in asked.levels}
     rows = []
     for metric in metrics:
         wide = runs[metric].unstack(by)  # noqa: PD010  # pivot_table would average and drop
@@ -150,13 +153,21 @@ def compare(results: Results, asked: Question) -> pd.DataFrame:
             sample = _by_replicate(wide[value], cells) if value in wide else np.empty(0)
             compared = value != baseline and value in wide and baseline in wide
             pairs = _by_replicate(wide[value] - wide[baseline], cells) if compared else np.empty(0)
-            row: dict[str, Any] = {"metric": metric, "level": value, "replicates": len(sample)}
+            row: dict[str, Any] = {"metric": metric, "level": value, "lists": lists[value], "replicates": len(sample)}
             row |= dict(zip(("mean", "low", "high", "boot_low", "boot_high"), _estimate(sample, rng), strict=True))
             row["pairs"] = len(pairs)
             names = ("", "_low", "_high", "_boot_low", "_boot_high")
             row |= {f"difference{n}": x for n, x in zip(names, _estimate(pairs, rng), strict=True)}
             rows.append(row | {"p_value": _p_value(pairs)})
     return pd.DataFrame(rows)
+
+
+def _lists(kinds: pd.Series) -> str:
+    """Kinds of price list, the most frequent first, with their shares if there are several."""
+    shares = kinds.value_counts(normalize=True)
+    if len(shares) < 2:
+        return str(shares.index[0]) if len(shares) else "-"
+    return ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items())
 
 
 def _position(text: str, levels: tuple[str | float | int, ...]) -> int | None:

@@ -424,9 +424,10 @@ def _cover_steps(epsilons: np.ndarray, prices: np.ndarray, composition: Composit
 
 
 def _line(position: int) -> dict[str, Any]:
+    # When the colours begin again they meet other markers.
     return {
         "color": PALETTE[position % len(PALETTE)],
-        "marker": MARKERS[position % len(MARKERS)],
+        "marker": MARKERS[(position + position // len(PALETTE)) % len(MARKERS)],
         "markersize": 4.0,
         "linewidth": 1.4,
     }

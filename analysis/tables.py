@@ -40,13 +40,18 @@ def interval(mean: float, low: float, high: float) -> str:
 
 
 def key_table(comparison: pd.DataFrame, asked: Question, metric: str) -> pd.DataFrame:
-    """One metric, a row a value of the compared parameter: mean and paired difference, with 95% intervals."""
+    """One metric, a row a value of the compared parameter: mean and paired difference, with 95% intervals.
+
+    The kind of price list stands beside the value: a list that was repaired or fallen back on is not the one
+    that the strategy is named after, and a raw one may be undercut by bundles.
+    """
     from analysis.compare import METRICS  # with it comes Mesa, which a plain table does without
 
     rows = comparison[comparison["metric"] == metric]
     label, unit = METRICS.get(metric, (metric, ""))
     shown = {
         asked.label: rows["level"].astype(str),
+        "list": rows["lists"],
         f"{label}" + (f" ({unit})" if unit else ""): _intervals(rows, "mean", "low", "high"),
         f"difference to {asked.baseline}": _intervals(rows, "difference", "difference_low", "difference_high"),
         "bootstrap interval": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.strategy import PricingContext, PricingStrategy
 from simulator.pricing.survey import Survey
 from simulator.procurement.method import ProcurementMethod, maximize_coverage
+from simulator.records import Purchases, Receipts
 
 
 def check_described(cls: type[Any]) -> None:
@@ -32,10 +34,12 @@ def check_described(cls: type[Any]) -> None:
 
 
 def check_pricing_strategy(cls: type[PricingStrategy], *, seed: int = 0, cases: int = 50) -> None:
-    """Check a pricing strategy on random surveys, with ties and with versions that nobody asks for.
+    """Check a pricing strategy on random rounds, first ones and later ones, under both composition rules.
 
-    Its prices must be one positive, finite number a version (none where they are personalised), the same at
-    the same context, and without arbitrage where it claims so.
+    Among the surveys are some with ties, with weights, with one answer, with versions that nobody asks for,
+    with one version, and with values around 1e-6 and 1e6; among the owners some that do not take part. Prices
+    must be one positive, finite number a version (none where they are personalised), the same at the same
+    context, and without arbitrage where the strategy claims so.
 
     Parameters
     ----------
@@ -54,23 +58,49 @@ def check_pricing_strategy(cls: type[PricingStrategy], *, seed: int = 0, cases: 
     check_described(cls)
     rng = np.random.default_rng(seed)
     for case in range(cases):
-        n_versions = int(rng.integers(1, 7))
-        epsilons = np.cumsum(rng.uniform(0.1, 2.0, n_versions))
-        answers = int(rng.integers(1, 30))
-        values = rng.integers(1, 10, answers).astype(float) if case % 2 else rng.lognormal(3.0, 1.0, answers)
-        survey = Survey(rng.integers(0, n_versions, answers), values)
-        context = PricingContext(survey, epsilons, "additive", answers, 1, None, None, np.random.default_rng(case))
-        again = PricingContext(survey, epsilons, "additive", answers, 1, None, None, np.random.default_rng(case))
+        context = _random_context(rng, case)
+        again = replace(context, rng=np.random.default_rng(case))
         prices = np.asarray(cls().prices(context), dtype=float)
-        shown = f"{cls.__name__} on epsilons {epsilons.tolist()}, {survey}"
-        assert prices.shape == (n_versions,), f"{shown}: one price a version is needed, found {prices}"
+        shown = f"{cls.__name__} on epsilons {context.epsilons.tolist()}, {context.composition}, {context.survey}"
+        assert prices.shape == (context.n_versions,), f"{shown}: one price a version is needed, found {prices}"
         assert np.array_equal(prices, cls().prices(again), equal_nan=True), f"{shown}: prices differ at a second call"
         if cls.personalised:
             continue
         assert (np.isfinite(prices) & (prices > 0)).all(), f"{shown}: prices must be positive, found {prices}"
         if cls.arbitrage_free:
-            found = find_arbitrage(epsilons, prices)
+            found = find_arbitrage(context.epsilons, prices, composition=context.composition)
             assert found is None, f"{shown}: {prices} admits {found}"
+
+
+def _random_context(rng: np.random.Generator, case: int) -> PricingContext:
+    """A round to price; kinds of values, weights, rounds and rules take turns with the number of the case."""
+    n_versions, owners = int(rng.integers(1, 7)), int(rng.integers(1, 6))
+    epsilons = np.cumsum(rng.uniform(0.1, 2.0, n_versions))
+    answers = int(rng.integers(1, 30)) if case % 5 else 1
+    values = rng.integers(1, 10, answers).astype(float) if case % 2 else rng.lognormal(3.0, 1.0, answers)
+    unit = (1.0, 1e-6, 1e6)[case % 3]
+    wanted = rng.choice(n_versions, int(rng.integers(1, n_versions + 1)), replace=False)
+    survey = Survey(
+        rng.choice(wanted, answers), unit * values, rng.uniform(0.1, 5.0, answers) if case % 4 > 1 else None
+    )
+    asked = unit * np.sort(rng.exponential(5.0, (n_versions, owners)), axis=0)
+    purchases = sales = None
+    if case % 11 < 6:  # a later round
+        bought = rng.random(asked.shape) < 0.5
+        purchases = Purchases(bought, asked, np.full(n_versions, 10.0 * unit), bought.mean(axis=1))
+        versions = rng.integers(-1, n_versions, answers)
+        sales = Receipts(versions, np.where(versions >= 0, survey.values, 0.0))
+    return PricingContext(
+        survey=survey,
+        epsilons=epsilons,
+        composition="additive" if case % 7 < 4 else "quadratic",
+        n_buyers=max(answers, round(survey.weights.sum())),
+        round=1 if purchases is None else 2,
+        last_purchases=purchases,
+        last_sales=sales,
+        rng=np.random.default_rng(case),
+        asked=np.where(rng.random(owners) < 0.3, np.inf, asked),
+    )
 
 
 def check_procurement_method(cls: type[ProcurementMethod], *, seed: int = 0, cases: int = 50) -> None:

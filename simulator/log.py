@@ -25,7 +25,7 @@ TABLES = {
 }
 
 
-#: Columns of the rounds table beside the round: what a comparison can show.
+#: Columns of the rounds table that a comparison can show: all but the round and the kind of list.
 ROUND_METRICS = (
     "owners_taking_part",
     "answers",
@@ -57,6 +57,7 @@ ROUND_METRICS = (
     "epsilon_total_max",
     "arbitrage_available",
     "arbitrage_taken",
+    "pricing_fallback",
 )
 
 
@@ -179,6 +180,8 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "epsilon_total_max": float(o.epsilon_total.max()),
         "arbitrage_available": _arbitrage_available(price_list, o.composition),
         "arbitrage_taken": metrics.bundle_saving(sales, price_list),
+        "pricing_fallback": float("nan") if price_list.kind == "none" else float(price_list.kind == "fallback"),
+        "list_kind": price_list.kind,
     }
 
 

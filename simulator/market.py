@@ -101,9 +101,10 @@ class Market(mesa.Model):
         self.broker.round = self.round
         offers = self.owners.offer()
         valuation = self.broker.value(offers)
+        asked = self.broker.asked(offers, valuation, self.owners.columns["base_price_pool"])
         survey = self.broker.survey(self.buyers)
-        prices = self.broker.price(survey, len(self.buyers))
-        purchases = self.broker.procure(offers, valuation, prices, survey, self.owners.columns["base_price_pool"])
+        prices = self.broker.price(survey, len(self.buyers), asked)
+        purchases = self.broker.procure(valuation, prices, survey, asked)
         versions = self.broker.train(purchases)
         price_list = self.broker.release(versions, prices)
         sales = self.buyers.buy(price_list)

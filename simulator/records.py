@@ -33,7 +33,8 @@ class Purchases:
     bought : array of bool, shape (l, n)
         Whether the owner's shard is used in the version.
     asked : array of float, shape (l, n)
-        Compensation the owner asks for use at the version's epsilon, at its reported sensitivity, in money.
+        Compensation the owner asks for use at the version's epsilon, at its reported sensitivity, in money;
+        `inf` for an owner that does not take part, or asks more than a float holds.
     budgets : array of float, shape (l,)
         Manufacturing budget of the version, in money.
     coverage : array of float, shape (l,)
@@ -108,12 +109,15 @@ class PriceList(Menu):
         Whether the version is for sale; one for which nothing could be bought is withdrawn.
     personalised : bool
         Whether each buyer is charged its willingness to pay instead of a posted price.
+    kind : str
+        What the strategy says of its list (`PricingStrategy.list_kind`), "none" where there is no list.
     """
 
     prices: np.ndarray
     accuracy: np.ndarray
     on_sale: np.ndarray
     personalised: bool = False
+    kind: str = "none"
 
 
 @dataclass(frozen=True, eq=False)

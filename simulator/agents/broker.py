@@ -12,7 +12,7 @@ from simulator.agents.owner import base_prices, compensation, value_shares
 from simulator.agents.population import MarketAgent
 from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
-from simulator.pricing.survey import Survey
+from simulator.pricing.survey import SMALLEST, Survey
 from simulator.privacy.amp import train_amp_logistic
 from simulator.procurement.method import maximize_coverage
 from simulator.records import Menu, Offers, PriceList, Purchases, Receipts, Sales, Settlement, Versions
@@ -104,10 +104,26 @@ class Broker(MarketAgent):
         self._valuation = Valuation(values, stderr, new.evaluations, new.method)
         return self._valuation
 
+    def asked(self, offers: Offers, valuation: Valuation, pools: np.ndarray) -> np.ndarray:
+        """Compensation asked for use of each shard in each version, `inf` if not on offer, shape (l, n), in money.
+
+        Parameters
+        ----------
+        pools : array of float, shape (n,)
+            Base-price pool of each owner's segment, in money.
+        """
+        asked = compensation(base_prices(pools, valuation.values), offers.sensitivities, self.epsilons)
+        return np.where(offers.takes_part, asked, np.inf)
+
     def survey(self, buyers: BuyerPopulation) -> Survey:
         """Answers of a sample of buyers at the coverage last released, weighted up to the market's size.
 
-        Answers of zero are dropped.
+        Answers of zero, or too small for a survey to hold, are dropped.
+
+        Raises
+        ------
+        ValueError
+            If an answer is too large for a survey to hold.
         """
         targets, values = buyers.answer(Menu(self.epsilons, self.released_coverage))
         size = max(1, round(self.config.survey_share * len(buyers)))
@@ -115,11 +131,19 @@ class Broker(MarketAgent):
         if size < len(buyers):
             rng = self.streams.generator("survey", round=self.round)
             asked = np.sort(rng.choice(len(buyers), size, replace=False))
-        asked = asked[values[asked] > 0]
-        return Survey(targets[asked], values[asked], np.full(len(asked), len(buyers) / size))
+        asked = asked[values[asked] >= SMALLEST]
+        try:
+            return Survey(targets[asked], values[asked], np.full(len(asked), len(buyers) / size))
+        except ValueError as error:
+            raise ValueError(f"the buyers' answers cannot be surveyed: {error}") from error
 
-    def price(self, survey: Survey, n_buyers: int) -> np.ndarray | None:
+    def price(self, survey: Survey, n_buyers: int, asked: np.ndarray | None = None) -> np.ndarray | None:
         """Prices of the versions, shape (l,), in money; the last ones, if any, where nobody answered.
+
+        Parameters
+        ----------
+        asked : array of float, shape (l, n), optional
+            What the owners ask, for strategies that go by cost.
 
         Raises
         ------
@@ -138,6 +162,7 @@ class Broker(MarketAgent):
             last_purchases=self.last_purchases,
             last_sales=self.last_sales,
             rng=self.streams.generator("pricing", round=self.round),
+            asked=asked,
         )
         # A copy: the strategy may go on using its own array.
         try:
@@ -168,25 +193,21 @@ class Broker(MarketAgent):
         self.last_prices = prices
         return prices
 
-    def procure(
-        self, offers: Offers, valuation: Valuation, prices: np.ndarray | None, survey: Survey, pools: np.ndarray
-    ) -> Purchases:
+    def procure(self, valuation: Valuation, prices: np.ndarray | None, survey: Survey, asked: np.ndarray) -> Purchases:
         """Buy shards for each version within its budget; nothing where there is no price list.
 
         Parameters
         ----------
-        pools : array of float, shape (n,)
-            Base-price pool of each owner's segment, in money.
+        asked : array of float, shape (l, n)
+            What the owners ask, from `Broker.asked`.
         """
-        asked = compensation(base_prices(pools, valuation.values), offers.sensitivities, self.epsilons)
         bought = np.zeros(asked.shape, dtype=bool)
         budgets = self._budgets(survey, prices)
         if prices is not None:
             for k, budget in enumerate(budgets):
-                costs = np.where(offers.takes_part, asked[k], np.inf)
                 purchase = maximize_coverage(
                     valuation.values,
-                    costs,
+                    asked[k],
                     float(budget),
                     method=self.config.procurement,
                     rng=self.streams.generator("procurement", round=self.round, segment=str(k)),
@@ -228,6 +249,7 @@ class Broker(MarketAgent):
             accuracy=versions.accuracy,
             on_sale=versions.available,
             personalised=self.strategy.personalised,
+            kind="none" if prices is None else self.strategy.list_kind,
         )
 
     def settle(self, sales: Sales, purchases: Purchases) -> Settlement:

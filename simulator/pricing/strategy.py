@@ -38,6 +38,9 @@ class PricingContext:
         What was bought last round, and at which price.
     rng : numpy.random.Generator
         The strategy's own stream of this round.
+    asked : array of float, shape (l, n), or None
+        Compensation each owner asks this round for use in each version, in money; `inf` for an owner that does
+        not take part, or asks more than a float holds. None where no owner is known.
     """
 
     survey: Survey
@@ -48,6 +51,7 @@ class PricingContext:
     last_purchases: Purchases | None
     last_sales: Receipts | None
     rng: np.random.Generator
+    asked: np.ndarray | None = None
 
     @property
     def n_versions(self) -> int:
@@ -66,6 +70,17 @@ class PricingStrategy(Described):
     arbitrage_free: bool = True
     #: Whether it posts no list and charges each buyer its own price instead.
     personalised: bool = False
+    #: Whether its last list is not its own but one it fell back on; set by `prices`.
+    fell_back: bool = False
+
+    @property
+    def list_kind(self) -> str:
+        """What its last list was: "arbitrage-free", "repaired", "raw", "fallback" or "personalised"."""
+        if self.personalised:
+            return "personalised"
+        if self.fell_back:
+            return "fallback"
+        return "arbitrage-free" if self.arbitrage_free else "raw"
 
     def prices(self, context: PricingContext) -> np.ndarray:
         """Price of each version, shape (l,), in money, > 0."""
@@ -87,6 +102,11 @@ class Repaired(PricingStrategy):
     raw : bool
         Post the list as it is. By default each price becomes the cheapest cover of its version at the list's
         own prices: the greatest arbitrage-free list below it.
+
+    Notes
+    -----
+    A version without a price of its own gets the greatest one that fits the others: the cost of its cheapest
+    cover.
     """
 
     def __init__(self, *, raw: bool = False) -> None:
@@ -95,14 +115,21 @@ class Repaired(PricingStrategy):
         self.arbitrage_free = not raw
         self.raw = raw
 
+    @property
+    def list_kind(self) -> str:
+        """What its last list was: "repaired" where it would be "arbitrage-free" only for that."""
+        kind = super().list_kind
+        return "repaired" if kind == "arbitrage-free" else kind
+
     def raw_prices(self, context: PricingContext) -> np.ndarray:
-        """The list before repair, shape (l,)."""
+        """The list before repair, shape (l,); `inf` for a version without a price of its own, but not for all."""
         raise TypeError(f"{type(self).__name__} has no method 'raw_prices'")
 
     def prices(self, context: PricingContext) -> np.ndarray:
         """The list, repaired unless `raw`."""
-        prices = self.raw_prices(context)
-        return prices if self.raw else repair(sizes(context.epsilons, context.composition), prices)
+        own = self.raw_prices(context)
+        repaired = repair(sizes(context.epsilons, context.composition), own)
+        return np.where(np.isfinite(own), own, repaired) if self.raw else repaired
 
 
 PRICING = Family(PricingStrategy, "pricing strategy")

@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike
 
 from simulator.pricing.composition import TOLERANCE
 
+#: Answers and weights outside this range are refused: their products and sums would leave the range of floats.
+SMALLEST, LARGEST = 1e-100, 1e100
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -19,9 +22,9 @@ class Survey:
     targets : array of int, shape (m,)
         Index of the version each answer is for, 0..l-1.
     values : array of float, shape (m,)
-        Stated willingness to pay, in money, > 0.
+        Stated willingness to pay, in money, from 1e-100 to 1e100.
     weights : array of float, shape (m,), optional
-        How many buyers an answer stands for, > 0; by default 1.
+        How many buyers an answer stands for, in the same range; by default 1.
 
     Attributes
     ----------
@@ -45,8 +48,8 @@ class Survey:
             )
         if len(v) and not np.issubdtype(t.dtype, np.integer):
             raise ValueError(f"targets must be whole numbers (version indices), found {t.dtype}")
-        _positive_extremes("values", v)
-        lightest, heaviest = (1.0, 1.0) if weights is None else _positive_extremes("weights", w)
+        _extremes("values", v)
+        lightest, heaviest = (1.0, 1.0) if weights is None else _extremes("weights", w)
         object.__setattr__(self, "targets", t.astype(int, copy=False))
         object.__setattr__(self, "values", v)
         object.__setattr__(self, "weights", w)
@@ -140,11 +143,12 @@ class Demand:
         return float(self.values[best]), float(revenue[best])
 
 
-def _positive_extremes(name: str, numbers: np.ndarray) -> tuple[float, float]:
-    """Smallest and largest number, NaN being either, so that a large survey is checked without a copy."""
+def _extremes(name: str, numbers: np.ndarray) -> tuple[float, float]:
+    """Smallest and largest of numbers within range; NaN would be either, so a large survey is checked without a copy."""
     if len(numbers) == 0:
         return 1.0, 1.0
     smallest, largest = float(numbers.min()), float(numbers.max())
-    if not (smallest > 0 and largest < np.inf):
-        raise ValueError(f"{name} must be positive and finite")
+    if not (smallest >= SMALLEST and largest <= LARGEST):
+        outside = numbers[~((numbers >= SMALLEST) & (numbers <= LARGEST))]
+        raise ValueError(f"{name} must lie between {SMALLEST:g} and {LARGEST:g}, found {outside[0]:g}")
     return smallest, largest

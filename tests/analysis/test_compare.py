@@ -19,9 +19,12 @@ def results(revenue, by="broker.pricing", others=None, comparison=None):
     """Results with made-up revenues: a table with columns replicate, level, round, revenue."""
     table = pd.DataFrame(revenue).rename(columns={"level": by})
     table.insert(0, "run", table.groupby(["replicate", by], sort=False).ngroup())
+    if "list_kind" not in table:
+        table["list_kind"] = "repaired"
     sweep = {by: list(dict.fromkeys(table[by]))} | (others or {})
     plan = table.drop_duplicates("run").assign(point=lambda t: t[by].map(sweep[by].index))
-    order = [c for c in table.columns if c not in ("round", METRIC)] + ["round", METRIC]
+    last = ["round", METRIC, "list_kind"]
+    order = [c for c in table.columns if c not in last] + last
     experiment = SimpleNamespace(sweep=sweep, comparison=comparison, seed=1)
     return SimpleNamespace(experiment=experiment, plan=plan, table=lambda _: table[order])
 
@@ -160,6 +163,16 @@ def test_questions_are_answered_from_the_scenario_or_refused():
         question(results(made_up()), metrics=("profit",))
     with pytest.raises(InputError, match="--by is missing"):
         question(results(made_up(), others={"rounds": [1, 2]}))
+
+
+def test_kinds_of_list_stand_beside_the_values():
+    table = made_up(replicates=2, rounds=4)
+    table["list_kind"] = np.where((table["level"] == "b") & (table["round"] > 1), "fallback", "arbitrage-free")
+    found = compare(results(table), asked())
+    assert found["lists"].tolist() == ["arbitrage-free", "fallback 75%, arbitrage-free 25%"]
+    assert key_table(found, asked(), METRIC)["list"].tolist() == found["lists"].tolist()
+    only_a = compare(results(table[table["level"] == "a"]), asked())
+    assert only_a["lists"].tolist() == ["arbitrage-free", "-"]
 
 
 def test_numeric_levels_are_found_by_their_text():

@@ -95,6 +95,18 @@ def test_the_report_tells_of_failed_runs(tmp_path):
     assert "fewer than two replicates" in html
 
 
+def test_the_report_says_which_lists_were_repaired_or_raw(walkthrough):
+    html = write_report(walkthrough, question(walkthrough)).read_text(encoding="utf-8")
+    kinds = {"linear": "repaired", "monopoly": "raw", "perfect": "personalised", "median": "arbitrage-free"}
+    for level, kind in kinds.items():
+        assert f"<td>{level}</td><td>{kind}</td>" in html
+
+
+def test_no_two_of_many_lines_look_alike():
+    looks = {(line["color"], line["marker"]) for line in map(plots._line, range(64))}
+    assert len(looks) == 64
+
+
 def test_titles_are_escaped(tmp_path):
     results = Results.create(tmp_path / "w", load("walkthrough", ['title="<script>alert(1)</script>"']))
     run_experiment(results)

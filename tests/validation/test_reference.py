@@ -12,6 +12,7 @@ import pandas as pd
 
 from scenarios.runner import run_one
 from simulator import MarketConfig
+from simulator.log import ROUND_METRICS
 
 REFERENCE = Path(__file__).with_name("reference.csv")
 # Libraries may round differently in the last bits, which sums and exponentials of moderate arguments carry on to
@@ -53,7 +54,7 @@ def rounds() -> pd.DataFrame:
     for pricing, procurement in (("dpp_plus", "exact"), ("linear", "greedy"), ("perfect", "random")):
         scenario["broker"] |= {"pricing": pricing, "procurement": procurement}
         frame = run_one(MarketConfig.model_validate(scenario), 2021, 1, ["rounds"])["rounds"]
-        frames.append(frame.assign(pricing=pricing).set_index(["pricing", "round"]))
+        frames.append(frame.assign(pricing=pricing).set_index(["pricing", "round"])[list(ROUND_METRICS)])
     return pd.concat(frames)
 
 
