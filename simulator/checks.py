@@ -16,6 +16,7 @@ from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.strategy import PricingContext, PricingStrategy
 from simulator.pricing.survey import Survey
 from simulator.procurement.method import ProcurementMethod, maximize_coverage
+from simulator.records import Receipts
 
 
 def check_described(cls: type[Any]) -> None:
@@ -31,46 +32,72 @@ def check_described(cls: type[Any]) -> None:
     assert cls.summary().endswith("."), f"the first line of {cls.__name__}'s docstring must be one sentence"
 
 
-def check_pricing_strategy(cls: type[PricingStrategy], *, seed: int = 0, cases: int = 50) -> None:
-    """Check a pricing strategy on random surveys, with ties and with versions that nobody asks for.
+def check_pricing_strategy(cls: type[PricingStrategy], *, seed: int = 0, cases: int = 50, rounds: int = 3) -> None:
+    """Check a pricing strategy on random markets, with ties and with versions that nobody asks for.
 
-    Its prices must be one positive, finite number a version (none where they are personalised), the same at
-    the same context, and without arbitrage where it claims so.
+    The strategy prices a few rounds of each and learns from their sales. Its prices must be one positive,
+    finite number a version (none where they are personalised), the same in the same circumstances, and without
+    arbitrage where it claims so. A strategy that surveys nobody gets no answers.
 
     Parameters
     ----------
     cls : type
-        The strategy, which must be usable without options.
+        The strategy; it is made with its `example_options`.
     seed : int
-        Seed of the random surveys.
+        Seed of the random buyers.
     cases : int
-        Number of surveys.
+        Number of markets.
+    rounds : int
+        Rounds of each.
 
     Raises
     ------
     AssertionError
-        If the strategy breaks a rule; the message shows the survey.
+        If the strategy breaks a rule; the message shows the buyers.
     """
     check_described(cls)
     rng = np.random.default_rng(seed)
     for case in range(cases):
         n_versions = int(rng.integers(1, 7))
         epsilons = np.cumsum(rng.uniform(0.1, 2.0, n_versions))
-        answers = int(rng.integers(1, 30))
-        values = rng.integers(1, 10, answers).astype(float) if case % 2 else rng.lognormal(3.0, 1.0, answers)
-        survey = Survey(rng.integers(0, n_versions, answers), values)
-        context = PricingContext(survey, epsilons, "additive", answers, 1, None, None, np.random.default_rng(case))
-        again = PricingContext(survey, epsilons, "additive", answers, 1, None, None, np.random.default_rng(case))
-        prices = np.asarray(cls().prices(context), dtype=float)
-        shown = f"{cls.__name__} on epsilons {epsilons.tolist()}, {survey}"
-        assert prices.shape == (n_versions,), f"{shown}: one price a version is needed, found {prices}"
-        assert np.array_equal(prices, cls().prices(again), equal_nan=True), f"{shown}: prices differ at a second call"
-        if cls.personalised:
-            continue
-        assert (np.isfinite(prices) & (prices > 0)).all(), f"{shown}: prices must be positive, found {prices}"
-        if cls.arbitrage_free:
-            found = find_arbitrage(epsilons, prices)
-            assert found is None, f"{shown}: {prices} admits {found}"
+        buyers = int(rng.integers(1, 30))
+        values = rng.integers(1, 10, buyers).astype(float) if case % 2 else rng.lognormal(3.0, 1.0, buyers)
+        wanted = Survey(rng.integers(0, n_versions, buyers), values)
+        shown = f"{cls.__name__} on epsilons {epsilons.tolist()}, {wanted}"
+        strategy, twin = (cls(**cls.example_options) for _ in range(2))
+        sales: Receipts | None = None
+        for number in range(1, rounds + 1):
+            contexts = (
+                PricingContext(
+                    survey=wanted if cls.surveys else Survey([], []),
+                    epsilons=epsilons,
+                    composition="additive",
+                    n_buyers=buyers,
+                    round=number,
+                    rounds=rounds,
+                    last_purchases=None,
+                    last_sales=sales,
+                    rng=np.random.default_rng([case, number]),
+                )
+                for _ in range(2)
+            )
+            # Copies: a strategy may go on using its own array.
+            prices, again = (
+                np.array(made.prices(context), dtype=float)
+                for made, context in zip((strategy, twin), contexts, strict=True)
+            )
+            assert prices.shape == (n_versions,), f"{shown}: one price a version is needed, found {prices}"
+            assert np.array_equal(prices, again, equal_nan=True), f"{shown}: prices differ at a second call"
+            if cls.personalised:
+                break
+            assert (np.isfinite(prices) & (prices > 0)).all(), f"{shown}: prices must be positive, found {prices}"
+            if cls.arbitrage_free:
+                found = find_arbitrage(epsilons, prices)
+                assert found is None, f"{shown}: {prices} admits {found}"
+            paid = np.where(values >= prices[wanted.targets], prices[wanted.targets], 0.0)
+            sales = Receipts(np.where(paid > 0, wanted.targets, -1), paid, np.ones(n_versions, dtype=bool))
+            strategy.learn(sales)
+            twin.learn(sales)
 
 
 def check_procurement_method(cls: type[ProcurementMethod], *, seed: int = 0, cases: int = 50) -> None:
