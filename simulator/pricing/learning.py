@@ -16,7 +16,7 @@ from simulator.records import Receipts
 FEWEST_PRICES = 5
 
 
-def grid_size(rounds: int) -> int:
+def default_grid_size(rounds: int) -> int:
     """Number of prices to choose from in T rounds: (T / ln T)^(1/4), rounded up, and at least 5.
 
     Where revenue is smooth around its maximum, the best of g prices loses a share of order 1/g^2 of it, and
@@ -36,18 +36,23 @@ class GridLearner(PricingStrategy):
     ----------
     lowest, highest : float
         Range of prices to choose from, in money, 0 < lowest < highest.
+    grid_size : int, optional
+        Number of prices on the grid, at least 2; by default `default_grid_size` of the number of rounds. Where
+        many buyers come each round, demand is soon known, and a finer grid earns more.
     """
 
     surveys = False
     example_options = {"lowest": 1.0, "highest": 100.0}
 
-    def __init__(self, *, lowest: float, highest: float) -> None:
+    def __init__(self, *, lowest: float, highest: float, grid_size: int | None = None) -> None:
         for name, price in (("lowest", lowest), ("highest", highest)):
             if isinstance(price, bool) or not isinstance(price, Real):
                 raise TypeError(f"{name} must be a number, found {price!r}")
         if not 0 < lowest < highest < math.inf:
             raise ValueError(f"prices must satisfy 0 < lowest < highest, found lowest = {lowest}, highest = {highest}")
-        self.lowest, self.highest = float(lowest), float(highest)
+        if grid_size is not None and (isinstance(grid_size, bool) or not isinstance(grid_size, int) or grid_size < 2):
+            raise ValueError(f"grid_size must be a whole number >= 2, found {grid_size!r}")
+        self.lowest, self.highest, self.grid_size = float(lowest), float(highest), grid_size
         self._lists: ListGrid | None = None
 
     def start(self, lists: ListGrid, context: PricingContext) -> None:
@@ -61,7 +66,8 @@ class GridLearner(PricingStrategy):
     def prices(self, context: PricingContext) -> np.ndarray:
         """A list of the relaxed problem on the grid."""
         if self._lists is None:
-            grid = geometric_grid(self.lowest, self.highest, grid_size(context.rounds))
+            count = self.grid_size or default_grid_size(context.rounds)
+            grid = geometric_grid(self.lowest, self.highest, count)
             self._lists = ListGrid(sizes(context.epsilons, context.composition), grid)
             self.start(self._lists, context)
         self._posted = self.choose(self._lists, context)

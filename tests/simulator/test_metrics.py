@@ -29,7 +29,9 @@ def a_list(prices, on_sale=None, personalised=False):
 
 
 def some_sales(versions, paid, targets, worth):
-    return Sales(np.array(versions), np.array(paid, dtype=float), np.array(targets), np.array(worth, dtype=float))
+    worth = np.array(worth, dtype=float)
+    on_sale = np.ones(worth.shape[1], dtype=bool)
+    return Sales(np.array(versions), np.array(paid, dtype=float), on_sale, np.array(targets), worth)
 
 
 # --- Gini ------------------------------------------------------------------------------------------------
