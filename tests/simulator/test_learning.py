@@ -522,7 +522,7 @@ def test_every_list_posted_in_a_market_is_free_of_arbitrage(
     market = Market(
         make_config(
             rounds=30,
-            owners={"base_price_pool": 300.0},
+            owners={"base_price_pool": 30.0},
             broker={"pricing": pricing, "composition": composition, "epsilons": [0.5, 0.8, 2.0], "commission": 0.4},
             buyers={"behaviour": "surplus"},
         )
