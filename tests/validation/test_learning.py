@@ -209,8 +209,8 @@ def test_the_informed_list_is_bound_by_arbitrage() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", LEARNERS)
 def test_average_regret_falls_on_lists(name: str, seed: int) -> None:
-    short, long = (posted(name, LIST, rounds, seed) for rounds in (250, 2000))
-    assert regret(LIST, long) / 2000 < 0.9 * regret(LIST, short) / 250
+    short, long = (posted(name, LIST, rounds, seed) for rounds in (100, 2000))
+    assert regret(LIST, long) / 2000 < 0.9 * regret(LIST, short) / 100
     _, revenue = LIST.informed()
     best = LIST.on_the_grid(2000)[2]
     # The best list on the grid, and a learner for it, keep a share 1/r of the best of all.
@@ -244,13 +244,13 @@ def test_regret_on_lists_stays_below_its_bound(name: str) -> None:
 
 
 def test_learned_prices_approach_the_informed_list() -> None:
-    """On a fine grid: within 3% of its revenue, prices within two steps of the grid."""
+    """On a fine grid: within 2% of its revenue, prices within one step of the grid."""
     informed, revenue = FINE.informed()
     last = posted("thompson", FINE, 2000, seed=3)[-100:]
-    assert FINE.revenue(last).sum(axis=1).mean() > 0.97 * revenue
+    assert FINE.revenue(last).sum(axis=1).mean() > 0.98 * revenue
     step = (FINE.highest / FINE.lowest) ** (1 / 11)
     typical = np.median(last, axis=0)
-    assert (np.abs(np.log(typical / informed)) < 2 * math.log(step)).all()
+    assert (np.abs(np.log(typical / informed)) < math.log(step)).all()
 
 
 @pytest.mark.parametrize("composition", ["additive", "quadratic"])

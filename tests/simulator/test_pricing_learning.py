@@ -32,7 +32,7 @@ from simulator.records import Receipts
 
 MakeConfig = Callable[..., MarketConfig]
 
-PROPERTY = settings(derandomize=True, deadline=None, database=None, max_examples=100)
+PROPERTY = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 
 #: Feasibility is judged with the tolerance the programme states.
 SAME = 1e-12
