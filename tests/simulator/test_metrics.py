@@ -158,7 +158,7 @@ def test_worth_is_revenue_and_surplus_and_what_is_lost(seed):
 
 
 def best_fixed_revenue(rounds, ratio):
-    """Most that a list (p, q) with p <= q <= ratio p earns in all rounds; some worth sets each price, or its cap does."""
+    """Most that a list (p, q) with p <= q <= ratio p earns in all rounds: a worth sets each price, or its cap."""
     wanted = [
         (target, worth[target])
         for sales, prices in rounds
