@@ -29,7 +29,7 @@ MIN_BOOTSTRAP = 8
 #: Metrics as a reader knows them: name -> (label, unit).
 METRICS = {
     "revenue": ("Revenue", "money per round"),
-    "expected_revenue": ("Revenue expected from the survey", "money per round"),
+    "expected_revenue": ("Revenue expected", "money per round"),
     "payouts": ("Payouts to owners", "money per round"),
     "broker_profit": ("Broker's profit", "money per round"),
     "buyer_surplus": ("Buyers' surplus", "money per round"),
@@ -39,6 +39,8 @@ METRICS = {
     "deadweight_loss": ("Deadweight loss", "money per round"),
     "efficiency": ("Efficiency", "share of first-best welfare"),
     "allocative_efficiency": ("Allocative efficiency", "share of attainable worth"),
+    "hindsight_revenue": ("Revenue of the best list in hindsight", "money per round"),
+    "regret": ("Regret against the best list in hindsight", "money per round"),
     "revenue_to_monopoly": ("Revenue over monopoly", "ratio"),
     "revenue_to_perfect": ("Revenue over perfect discrimination", "ratio"),
     "sell_through": ("Sell-through", "share of buyers"),

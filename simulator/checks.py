@@ -33,43 +33,68 @@ def check_described(cls: type[Any]) -> None:
     assert cls.summary().endswith("."), f"the first line of {cls.__name__}'s docstring must be one sentence"
 
 
-def check_pricing_strategy(cls: type[PricingStrategy], *, seed: int = 0, cases: int = 50) -> None:
-    """Check a pricing strategy on random rounds, first ones and later ones, under both composition rules.
+def check_pricing_strategy(cls: type[PricingStrategy], *, seed: int = 0, cases: int = 50, rounds: int = 3) -> None:
+    """Check a pricing strategy on random markets, in their first rounds and later, under both composition rules.
 
     Among the surveys are some with ties, with weights, with one answer, with versions that nobody asks for,
-    with one version, and with values around 1e-6 and 1e6; among the owners some that do not take part. Prices
-    must be one positive, finite number a version (none where they are personalised), the same at the same
-    context, and without arbitrage where the strategy claims so.
+    with one version, and with values around 1e-6 and 1e6; among the owners some that do not take part. The
+    strategy prices a few rounds of each market and learns from their sales. Its prices must be one positive,
+    finite number a version (none where they are personalised), the same in the same circumstances, and
+    without arbitrage where it claims so. A strategy that surveys nobody gets no answers.
 
     Parameters
     ----------
     cls : type
-        The strategy, which must be usable without options.
+        The strategy; it is made with its `example_options`.
     seed : int
-        Seed of the random surveys.
+        Seed of the random buyers.
     cases : int
-        Number of surveys.
+        Number of markets.
+    rounds : int
+        Rounds of each.
 
     Raises
     ------
     AssertionError
-        If the strategy breaks a rule; the message shows the survey.
+        If the strategy breaks a rule; the message shows the buyers.
     """
     check_described(cls)
     rng = np.random.default_rng(seed)
     for case in range(cases):
         context = _random_context(rng, case)
-        again = replace(context, rng=np.random.default_rng(case))
-        prices = np.asarray(cls().prices(context), dtype=float)
-        shown = f"{cls.__name__} on epsilons {context.epsilons.tolist()}, {context.composition}, {context.survey}"
-        assert prices.shape == (context.n_versions,), f"{shown}: one price a version is needed, found {prices}"
-        assert np.array_equal(prices, cls().prices(again), equal_nan=True), f"{shown}: prices differ at a second call"
-        if cls.personalised:
-            continue
-        assert (np.isfinite(prices) & (prices > 0)).all(), f"{shown}: prices must be positive, found {prices}"
-        if cls.arbitrage_free:
-            found = find_arbitrage(context.epsilons, prices, composition=context.composition)
-            assert found is None, f"{shown}: {prices} admits {found}"
+        wanted = context.survey
+        shown = f"{cls.__name__} on epsilons {context.epsilons.tolist()}, {context.composition}, {wanted}"
+        strategy, twin = (cls(**cls.example_options) for _ in range(2))
+        for number in range(context.round, context.round + rounds):
+            # Copies: a strategy may go on using its own array.
+            prices, again = (
+                np.array(
+                    made.prices(
+                        replace(
+                            context,
+                            survey=wanted if cls.surveys else Survey([], []),
+                            round=number,
+                            rounds=context.round + rounds - 1,
+                            rng=np.random.default_rng([case, number]),
+                        )
+                    ),
+                    dtype=float,
+                )
+                for made in (strategy, twin)
+            )
+            assert prices.shape == (context.n_versions,), f"{shown}: one price a version is needed, found {prices}"
+            assert np.array_equal(prices, again, equal_nan=True), f"{shown}: prices differ at a second call"
+            if cls.personalised:
+                break
+            assert (np.isfinite(prices) & (prices > 0)).all(), f"{shown}: prices must be positive, found {prices}"
+            if cls.arbitrage_free:
+                found = find_arbitrage(context.epsilons, prices, composition=context.composition)
+                assert found is None, f"{shown}: {prices} admits {found}"
+            paid = np.where(wanted.values >= prices[wanted.targets], prices[wanted.targets], 0.0)
+            sales = Receipts(np.where(paid > 0, wanted.targets, -1), paid, np.ones(context.n_versions, dtype=bool))
+            strategy.learn(sales)
+            twin.learn(sales)
+            context = replace(context, last_sales=sales)
 
 
 def _random_context(rng: np.random.Generator, case: int) -> PricingContext:
@@ -89,13 +114,14 @@ def _random_context(rng: np.random.Generator, case: int) -> PricingContext:
         bought = rng.random(asked.shape) < 0.5
         purchases = Purchases(bought, asked, np.full(n_versions, 10.0 * unit), bought.mean(axis=1))
         versions = rng.integers(-1, n_versions, answers)
-        sales = Receipts(versions, np.where(versions >= 0, survey.values, 0.0))
+        sales = Receipts(versions, np.where(versions >= 0, survey.values, 0.0), np.ones(n_versions, dtype=bool))
     return PricingContext(
         survey=survey,
         epsilons=epsilons,
         composition="additive" if case % 7 < 4 else "quadratic",
         n_buyers=max(answers, round(survey.weights.sum())),
         round=1 if purchases is None else 2,
+        rounds=2,
         last_purchases=purchases,
         last_sales=sales,
         rng=np.random.default_rng(case),

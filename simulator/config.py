@@ -239,6 +239,9 @@ class BrokerConfig(Section):
         Share of revenue that the broker keeps, in [0, 1].
     manufacturing_budget : "revenue", float or tuple of float
         Money to buy data for each version: what the survey lets expect after commission, or fixed amounts.
+    starting_budget : float, optional
+        Money to buy data for a version that earned nothing in the round before, as in the first one; needed,
+        and used, only where the budget is the revenue and the pricing strategy surveys nobody.
     survey_share : float
         Share of buyers that are surveyed, in (0, 1].
     valuation, training
@@ -255,6 +258,7 @@ class BrokerConfig(Section):
     settlement: str = "neutral"
     commission: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
     manufacturing_budget: Literal["revenue"] | Number | tuple[Number, ...] = "revenue"
+    starting_budget: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] | None = None
     survey_share: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
     valuation: ValuationConfig = ValuationConfig()
     training: TrainingConfig = TrainingConfig()
@@ -286,6 +290,15 @@ class BrokerConfig(Section):
                 family.create(getattr(self, field), getattr(self, f"{field}_options"))
             except ValueError as error:
                 raise ValueError(f"broker.{field}: {error}") from error
+        if (
+            self.starting_budget is None
+            and self.manufacturing_budget == "revenue"
+            and not PRICING.resolve(self.pricing).surveys
+        ):
+            raise ValueError(
+                f"starting_budget is missing; the pricing strategy {self.pricing!r} surveys nobody, so a version "
+                "that has earned nothing needs a given amount"
+            )
         if isinstance(self.manufacturing_budget, tuple) and len(self.manufacturing_budget) != len(self.epsilons):
             raise ValueError(
                 f"manufacturing_budget: found {len(self.manufacturing_budget)} amounts; "

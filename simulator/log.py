@@ -42,6 +42,8 @@ ROUND_METRICS = (
     "allocative_efficiency",
     "monopoly_revenue",
     "perfect_revenue",
+    "hindsight_revenue",
+    "regret",
     "revenue_to_monopoly",
     "revenue_to_perfect",
     "sales",
@@ -148,6 +150,7 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
     attainable = float(metrics.best_worth(sales, price_list).sum())
     monopoly = metrics.hindsight_monopoly(sales, price_list)
     perfect = metrics.hindsight_perfect(sales, price_list)
+    hindsight = metrics.hindsight_revenue([sales], [price_list], o.composition)
     return {
         "round": o.round,
         "owners_taking_part": int(o.offers.takes_part.sum()),
@@ -165,6 +168,8 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "allocative_efficiency": metrics.ratio(float(sales.worth_bought.sum()), attainable),
         "monopoly_revenue": monopoly,
         "perfect_revenue": perfect,
+        "hindsight_revenue": hindsight,
+        "regret": hindsight - revenue,
         "revenue_to_monopoly": metrics.ratio(revenue, monopoly),
         "revenue_to_perfect": metrics.ratio(revenue, perfect),
         "sales": int(sales.bought.sum()),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from simulator.pricing.composition import Composition
+from simulator.pricing.revenue import maximize_revenue
 from simulator.pricing.survey import Demand
 from simulator.records import PriceList, Sales
 
@@ -76,6 +79,53 @@ def hindsight_monopoly(sales: Sales, price_list: PriceList) -> float:
 def hindsight_perfect(sales: Sales, price_list: PriceList) -> float:
     """Worth of the target versions to the round's buyers, in money: what perfect discrimination earns."""
     return float(_target_worth(sales)[price_list.on_sale[sales.targets]].sum())
+
+
+def hindsight_revenue(sales: Sequence[Sales], price_lists: Sequence[PriceList], composition: Composition) -> float:
+    """Revenue of the best fixed list in hindsight: one list, posted in all rounds, to buyers of their targets.
+
+    The list is an optimum of the relaxed problem on what the targets were truly worth in each round, of the
+    versions that were for sale in it.
+
+    Parameters
+    ----------
+    sales, price_lists : sequence of Sales, sequence of PriceList
+        Of the rounds, in the same order; the versions are the same in all.
+    composition : {"additive", "quadratic"}
+        What a bundle of versions is worth.
+
+    Returns
+    -------
+    float
+        In money, over all rounds; 0 where nobody could have bought.
+    """
+    targets, values = [], []
+    for sold, shown in zip(sales, price_lists, strict=True):
+        own = _target_worth(sold)
+        could_buy = shown.on_sale[sold.targets] & (own > 0)
+        targets.append(sold.targets[could_buy])
+        values.append(own[could_buy])
+    if sum(map(len, values)) == 0:
+        return 0.0
+    best = maximize_revenue(
+        price_lists[0].epsilons, np.concatenate(targets), np.concatenate(values), composition=composition
+    )
+    return best.revenue
+
+
+def regret(sales: Sequence[Sales], price_lists: Sequence[PriceList], composition: Composition) -> float:
+    """What the best fixed list in hindsight would have earned more than was earned, over some rounds, in money.
+
+    It may be negative: where buyers or coverage change, lists that change with them may do better than a fixed
+    one, and so may lists that are not feasible for the relaxed problem, personalised prices, and buyers who
+    do not keep to their targets.
+
+    Parameters
+    ----------
+    sales, price_lists, composition
+        As in `hindsight_revenue`.
+    """
+    return hindsight_revenue(sales, price_lists, composition) - float(sum(sold.paid.sum() for sold in sales))
 
 
 def violations(asked: np.ndarray, paid: np.ndarray, sold: np.ndarray) -> float:

@@ -130,15 +130,30 @@ class Receipts:
         Index of the version each buyer bought, -1 for none.
     paid : array of float, shape (m,)
         What each buyer paid, in money.
+    on_sale : array of bool, shape (l,)
+        Whether the version was for sale: one that was withdrawn says nothing about its price.
     """
 
     versions: np.ndarray
     paid: np.ndarray
+    on_sale: np.ndarray
 
     @property
     def bought(self) -> np.ndarray:
         """Whether each buyer bought, shape (m,)."""
         return self.versions >= 0
+
+    @cached_property
+    def sold(self) -> np.ndarray:
+        """Sales of each version, shape (l,)."""
+        return np.bincount(self.versions[self.bought], minlength=len(self.on_sale))
+
+    @cached_property
+    def revenue(self) -> np.ndarray:
+        """Revenue of each version, shape (l,), in money."""
+        bought = self.bought
+        earned = np.bincount(self.versions[bought], weights=self.paid[bought], minlength=len(self.on_sale))
+        return earned.astype(float)  # bincount of nothing counts in integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,24 +174,12 @@ class Sales(Receipts):
     @property
     def receipts(self) -> Receipts:
         """The part of it that the broker sees."""
-        return Receipts(self.versions, self.paid)
+        return Receipts(self.versions, self.paid, self.on_sale)
 
     @cached_property
     def worth_bought(self) -> np.ndarray:
         """Willingness to pay for what was bought, 0 for those who bought nothing, shape (m,), in money."""
         return np.where(self.bought, np.take_along_axis(self.worth, self.versions[:, None], axis=1)[:, 0], 0.0)
-
-    @cached_property
-    def sold(self) -> np.ndarray:
-        """Sales of each version, shape (l,)."""
-        return np.bincount(self.versions[self.bought], minlength=self.worth.shape[1])
-
-    @cached_property
-    def revenue(self) -> np.ndarray:
-        """Revenue of each version, shape (l,), in money."""
-        bought = self.bought
-        earned = np.bincount(self.versions[bought], weights=self.paid[bought], minlength=self.worth.shape[1])
-        return earned.astype(float)  # bincount of nothing counts in integers
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,7 +37,7 @@ class Described:
 
     @classmethod
     def options(cls) -> dict[str, Any]:
-        """Options a scenario may give, name -> default."""
+        """Options a scenario may give, name -> default; `inspect.Parameter.empty` where one is required."""
         return dict(_keyword_only(cls))  # type: ignore[arg-type]  # classes are hashable
 
 
@@ -119,7 +119,7 @@ class Family:
         Raises
         ------
         ValueError
-            If the class is unknown, an option is, or the class refuses an option's value.
+            If the class is unknown, an option is, a required one is missing, or the class refuses an option's value.
         """
         cls = self.resolve(name)
         allowed = cls.options()
@@ -127,6 +127,13 @@ class Family:
             if option not in allowed:
                 takes = ", ".join(allowed) or "no options (only keyword-only arguments of its constructor are)"
                 raise ValueError(f"the {self.noun} {name!r} has no option {option!r}; it takes {takes}")
+        missing = [
+            name for name, default in allowed.items() if default is inspect.Parameter.empty and name not in options
+        ]
+        if missing:
+            raise ValueError(
+                f"the {self.noun} {name!r} needs the option {missing[0]!r}; found {', '.join(options) or 'no options'}"
+            )
         try:
             return cls(**options)
         except Exception as error:  # a user's constructor may fail in any way

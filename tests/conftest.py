@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from simulator import Market, MarketConfig
+from simulator.pricing.strategy import PRICING
 
 # Figures are drawn without a display. The variable is read when matplotlib is first imported.
 os.environ["MPLBACKEND"] = "Agg"
@@ -27,6 +28,10 @@ def _config(
     owner["base_price_pool"] = 20.0
     if source["source"] == "values":
         owner["value"] = {"dist": "norm", "loc": 1.0}
+    broker = broker or {}
+    strategy = PRICING.classes().get(broker.get("pricing", "dpp_plus"))
+    if strategy is not None and strategy.example_options:  # and what it needs beside them
+        broker = {"pricing_options": dict(strategy.example_options), "starting_budget": 30.0, **broker}
     buyer = {
         "segment": "buyers",
         "count": 15,
@@ -40,7 +45,7 @@ def _config(
             "rounds": rounds,
             "data": source,
             "owners": [{**owner, **own} for own in (owners if isinstance(owners, list) else [owners or {}])],
-            "broker": {"epsilons": [0.5, 1.0, 2.0], **(broker or {})},
+            "broker": {"epsilons": [0.5, 1.0, 2.0], **broker},
             "buyers": [{**buyer, **own} for own in (buyers if isinstance(buyers, list) else [buyers or {}])],
         }
     )
@@ -51,7 +56,8 @@ def make_config() -> Callable[..., MarketConfig]:
     """A function that makes the configuration of a small market.
 
     By default 6 owners whose values are drawn, 15 buyers, three versions, two rounds. `owners` and `buyers` take
-    keys of a segment, or a list of such for several segments; `broker` takes keys of the broker.
+    keys of a segment, or a list of such for several segments; `broker` takes keys of the broker, to which the
+    example options of a pricing strategy that needs some are added.
     """
     return _config
 

@@ -68,16 +68,26 @@ class Broker(MarketAgent):
         The run's random streams.
     unique_id : int
         Its id among the market's agents.
+    rounds : int
+        Number of rounds that the market is set to run.
     """
 
     def __init__(
-        self, model: mesa.Model, config: BrokerConfig, stock: DataStock, streams: Streams, unique_id: int
+        self,
+        model: mesa.Model,
+        config: BrokerConfig,
+        stock: DataStock,
+        streams: Streams,
+        unique_id: int,
+        *,
+        rounds: int,
     ) -> None:
         super().__init__(model, unique_id)
         self.config = config
         self.stock = stock
         self.streams = streams
         self.round = 0
+        self.rounds = rounds
         self.epsilons = np.array(config.epsilons)
         self.strategy: PricingStrategy = PRICING.create(config.pricing, config.pricing_options)
         self.rule: SettlementRule = SETTLEMENT.create(config.settlement, {})
@@ -118,13 +128,16 @@ class Broker(MarketAgent):
     def survey(self, buyers: BuyerPopulation) -> Survey:
         """Answers of a sample of buyers at the coverage last released, weighted up to the market's size.
 
-        Answers of zero, or too small for a survey to hold, are dropped.
+        Answers of zero, or too small for a survey to hold, are dropped. A strategy that does without answers gets
+        none.
 
         Raises
         ------
         ValueError
             If an answer is too large for a survey to hold.
         """
+        if not self.strategy.surveys:
+            return Survey([], [])
         targets, values = buyers.answer(Menu(self.epsilons, self.released_coverage))
         size = max(1, round(self.config.survey_share * len(buyers)))
         asked = np.arange(len(buyers))
@@ -138,7 +151,7 @@ class Broker(MarketAgent):
             raise ValueError(f"the buyers' answers cannot be surveyed: {error}") from error
 
     def price(self, survey: Survey, n_buyers: int, asked: np.ndarray | None = None) -> np.ndarray | None:
-        """Prices of the versions, shape (l,), in money; the last ones, if any, where nobody answered.
+        """Prices of the versions, shape (l,), in money; the last ones, if any, where those asked do not answer.
 
         Parameters
         ----------
@@ -151,7 +164,7 @@ class Broker(MarketAgent):
             If the strategy returns prices that are not positive and finite, or a list that is not
             arbitrage-free although the strategy claims that all its lists are.
         """
-        if len(survey) == 0:
+        if self.strategy.surveys and len(survey) == 0:
             return self.last_prices
         context = PricingContext(
             survey=survey,
@@ -159,6 +172,7 @@ class Broker(MarketAgent):
             composition=self.config.composition,
             n_buyers=n_buyers,
             round=self.round,
+            rounds=self.rounds,
             last_purchases=self.last_purchases,
             last_sales=self.last_sales,
             rng=self.streams.generator("pricing", round=self.round),
@@ -268,7 +282,12 @@ class Broker(MarketAgent):
         self.strategy.learn(sales)
 
     def expected_revenue(self, survey: Survey, prices: np.ndarray | None) -> np.ndarray:
-        """Revenue of each version if everybody buys as surveyed, scaled to the market's size, shape (l,)."""
+        """Revenue of each version if everybody buys as surveyed, scaled to the market's size, shape (l,).
+
+        Where nobody is surveyed, it is what the version earned last round.
+        """
+        if not self.strategy.surveys and self.last_sales is not None:
+            return self.last_sales.revenue
         if prices is None or len(survey) == 0:
             return np.zeros(len(self.epsilons))
         return self.strategy.expected_revenue(survey, prices)
@@ -277,9 +296,13 @@ class Broker(MarketAgent):
         fixed = self.config.manufacturing_budget
         if prices is None:
             return np.zeros(len(self.epsilons))
-        if fixed == "revenue":
-            return (1.0 - self.config.commission) * self.expected_revenue(survey, prices)
-        return np.broadcast_to(np.asarray(fixed, dtype=float), self.epsilons.shape)
+        if fixed != "revenue":
+            return np.broadcast_to(np.asarray(fixed, dtype=float), self.epsilons.shape)
+        expected = self.expected_revenue(survey, prices)
+        budgets = (1.0 - self.config.commission) * expected
+        if not self.strategy.surveys:  # else a version that once sold nothing would have no data ever after
+            budgets[expected == 0] = self.config.starting_budget
+        return budgets
 
     def _make_game(self) -> GramRidgeGame | None:
         shards, valuation = self.stock.shards, self.config.valuation

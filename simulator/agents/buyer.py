@@ -241,7 +241,7 @@ class BuyerPopulation(Population):
             worth = self.worth(price_list)
             own = worth[everybody, targets]
             versions = np.where(price_list.on_sale[targets] & (own > 0), targets, -1)
-            return Sales(versions, np.where(versions >= 0, own, 0.0), targets, worth)
+            return Sales(versions, np.where(versions >= 0, own, 0.0), price_list.on_sale, targets, worth)
         worth = np.empty((len(self), len(price_list.prices)))
         versions = np.empty(len(self), dtype=int)
         for rows in self.segments:
@@ -259,7 +259,7 @@ class BuyerPopulation(Population):
         paid = np.where(bought, price_list.prices[versions], 0.0)
         if (paid[bought] > worth[everybody, versions][bought]).any():
             raise ValueError("buyers: a behaviour pays more for a version than it is worth to the buyer")
-        return Sales(versions, paid, targets, worth)
+        return Sales(versions, paid, price_list.on_sale, targets, worth)
 
     def adapt(self, sales: Sales) -> None:
         """Let every buyer learn from its round."""

@@ -1,9 +1,10 @@
-"""What a pricing strategy is: a class that turns survey answers into a price list."""
+"""What a pricing strategy is: a class that turns survey answers, or past sales, into a price list."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class PricingContext:
     Attributes
     ----------
     survey : Survey
-        This round's answers; never empty.
+        This round's answers; empty for a strategy that surveys nobody, never empty for another.
     epsilons : array of float, shape (l,)
         Privacy levels of the versions.
     composition : {"additive", "quadratic"}
@@ -32,6 +33,8 @@ class PricingContext:
         Size of the market; the survey may be a sample of it.
     round : int
         Number of the round, from 1.
+    rounds : int
+        Number of rounds that the market is set to run.
     last_purchases : Purchases or None
         What the broker bought last round.
     last_sales : Receipts or None
@@ -48,6 +51,7 @@ class PricingContext:
     composition: Composition
     n_buyers: int
     round: int
+    rounds: int
     last_purchases: Purchases | None
     last_sales: Receipts | None
     rng: np.random.Generator
@@ -70,6 +74,10 @@ class PricingStrategy(Described):
     arbitrage_free: bool = True
     #: Whether it posts no list and charges each buyer its own price instead.
     personalised: bool = False
+    #: Whether buyers are surveyed for it; one that learns from sales alone needs no answers.
+    surveys: bool = True
+    #: Options with which it can be tried out, where some are required.
+    example_options: Mapping[str, Any] = {}
     #: Whether its last list is not its own but one it fell back on; set by `prices`.
     fell_back: bool = False
 

@@ -18,7 +18,7 @@ EPSILON = np.array([1.5, 1.0])
 
 def sales(paid: np.ndarray = PAID) -> Sales:
     versions = np.where(paid > 0, 0, -1)
-    return Sales(versions, paid, np.zeros(len(paid), dtype=int), np.full((len(paid), 2), 10.0))
+    return Sales(versions, paid, np.ones(2, dtype=bool), np.zeros(len(paid), dtype=int), np.full((len(paid), 2), 10.0))
 
 
 def settlement(payments: np.ndarray = PAYMENTS, profit: float = 1.0) -> Settlement:

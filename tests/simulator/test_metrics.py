@@ -29,7 +29,9 @@ def a_list(prices, on_sale=None, personalised=False):
 
 
 def some_sales(versions, paid, targets, worth):
-    return Sales(np.array(versions), np.array(paid, dtype=float), np.array(targets), np.array(worth, dtype=float))
+    worth = np.array(worth, dtype=float)
+    on_sale = np.ones(worth.shape[1], dtype=bool)
+    return Sales(np.array(versions), np.array(paid, dtype=float), on_sale, np.array(targets), worth)
 
 
 # --- Gini ------------------------------------------------------------------------------------------------
@@ -97,6 +99,8 @@ def test_example_by_hand():
     assert HAND.worth_bought.tolist() == [5.0, 0.0, 9.0]
     assert HAND.sold.tolist() == [1, 1]
     assert HAND.revenue.tolist() == [4.0, 7.0]
+    assert HAND.receipts.sold.tolist() == [1, 1]
+    assert HAND.receipts.revenue.tolist() == [4.0, 7.0]
     assert metrics.buyer_surplus(HAND) == 1.0 + 2.0
     assert metrics.best_worth(HAND, prices).tolist() == [6.0, 6.5, 9.0]
     assert metrics.deadweight_loss(HAND, prices) == 21.5 - 14.0
@@ -148,6 +152,69 @@ def test_worth_is_revenue_and_surplus_and_what_is_lost(seed):
     assert total == pytest.approx(metrics.first_best(sales, prices, 0.0), rel=1e-12)
     assert metrics.bundle_saving(sales, prices) == 0.0
     assert metrics.hindsight_perfect(sales, prices) >= metrics.hindsight_monopoly(sales, prices) * (1 - 1e-12)
+
+
+# --- regret ----------------------------------------------------------------------------------------------
+
+
+def best_fixed_revenue(rounds, ratio):
+    """Most that a list (p, q) with p <= q <= ratio p earns in all rounds: a worth sets each price, or its cap."""
+    wanted = [
+        (target, worth[target])
+        for sales, prices in rounds
+        for target, worth in zip(sales.targets.tolist(), sales.worth.tolist(), strict=True)
+        if prices.on_sale[target] and worth[target] > 0
+    ]
+    levels = [value for _, value in wanted]
+    levels += [value * ratio for value in levels]
+    earned = [0.0]
+    for p in levels:
+        for q in levels:
+            if p <= q <= ratio * p * (1 + 1e-12):
+                earned.append(sum((p, q)[target] for target, value in wanted if value >= (p, q)[target] * (1 - 1e-12)))
+    return max(earned)
+
+
+def test_regret_by_hand():
+    prices = a_list([4.0, 7.0])
+    # 4.5 to both who want the first version and 6.5, less than twice that, to the one who wants the second.
+    assert metrics.hindsight_revenue([HAND], [prices], "additive") == 2 * 4.5 + 6.5
+    assert metrics.regret([HAND], [prices], "additive") == 15.5 - 11.0
+    # A second round without the second version and with nothing sold: its two buyers of the first count again.
+    idle, first_only = some_sales([-1, -1, -1], [0.0] * 3, [0, 1, 0], WORTH), a_list([4.0, 7.0], on_sale=[True, False])
+    assert metrics.hindsight_revenue([idle], [first_only], "additive") == 9.0
+    assert metrics.regret([HAND, idle], [prices, first_only], "additive") == 15.5 + 9.0 - 11.0
+
+
+def test_a_bundle_bounds_the_best_list_in_hindsight():
+    """One buyer at 1 for eps 1 and one at 4 for eps 2: 1 + 2, or 4 + nothing, or with squares 1 + 4."""
+    sales, prices = some_sales([-1, -1], [0.0, 0.0], [0, 1], [[1.0, 1.0], [4.0, 4.0]]), a_list([9.0, 9.0])
+    assert metrics.hindsight_revenue([sales], [prices], "additive") == 4.0
+    assert metrics.hindsight_revenue([sales], [prices], "quadratic") == 5.0
+
+
+def test_no_regret_where_nobody_could_have_bought():
+    sales = some_sales([-1, -1], [0.0, 0.0], [0, 1], [[0.0, 3.0], [3.0, 3.0]])
+    for on_sale in ([False, False], [True, False]):
+        assert metrics.hindsight_revenue([sales], [a_list([1.0, 1.0], on_sale=on_sale)], "additive") == 0.0
+    assert metrics.hindsight_revenue([], [], "additive") == 0.0
+
+
+@PROPERTY
+@given(st.integers(0, 10**6))
+def test_a_fixed_list_for_all_rounds_earns_no_more_than_one_for_each(seed):
+    rng = np.random.default_rng(seed)
+    rounds = []
+    for _ in range(3):
+        worth = rng.choice([0.0, 1.0, 1.5, 2.0, 3.0, 4.0, 7.0], (4, 2))
+        prices = a_list(rng.uniform(1.0, 9.0, 2), on_sale=rng.random(2) < 0.8)
+        rounds.append((some_sales([-1] * 4, [0.0] * 4, rng.integers(0, 2, 4), worth), prices))
+    sales, lists = zip(*rounds, strict=True)
+    for composition, ratio in (("additive", 2.0), ("quadratic", 4.0)):
+        found = metrics.hindsight_revenue(sales, lists, composition)
+        assert found == pytest.approx(best_fixed_revenue(rounds, ratio), rel=1e-12)
+        each = [metrics.hindsight_revenue([s], [p], composition) for s, p in rounds]
+        assert found <= sum(each) * (1 + 1e-12)
 
 
 # --- ratios, violations, savings -------------------------------------------------------------------------

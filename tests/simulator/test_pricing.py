@@ -534,6 +534,7 @@ def context(survey, epsilons, composition="additive"):
         composition=composition,
         n_buyers=len(survey),
         round=1,
+        rounds=1,
         last_purchases=None,
         last_sales=None,
         rng=np.random.default_rng(0),

@@ -167,6 +167,24 @@ def test_options():
         PRICING.create("linear", {"raw": "yes"})
 
 
+class Strict(PricingStrategy):
+    """Cannot do without its level."""
+
+    name = "strict"
+
+    def __init__(self, *, level, other=0):
+        self.level = level
+
+
+def test_required_options():
+    strict = f"{__name__}:Strict"
+    assert PRICING.create(strict, {"level": 0}).level == 0
+    with pytest.raises(ValueError, match=r"Strict' needs the option 'level'; found no options"):
+        PRICING.create(strict, {})
+    with pytest.raises(ValueError, match=r"Strict' needs the option 'level'; found other"):
+        PRICING.create(strict, {"other": 1})
+
+
 def test_the_summary_is_the_first_line_of_the_docstring():
     class Long(Described):
         """First line.

@@ -158,6 +158,16 @@ def check_money(r: Round) -> None:
     assert close(r.logged("welfare"), sum(parts), np.abs(parts).sum()), r.where
 
 
+def check_budgets_without_a_survey(r: Round, earned: np.ndarray) -> None:
+    """Nobody is asked: last round's revenue is expected, and a version that had none gets the starting budget."""
+    config = r.market.config.broker
+    assert len(r.survey) == r.logged("answers") == 0, r.where
+    assert r.versions["expected_revenue"].tolist() == earned.tolist(), r.where
+    if config.manufacturing_budget == "revenue":
+        budgets = [(1 - config.commission) * amount if amount > 0 else config.starting_budget for amount in earned]
+        assert same(r.versions["budget"], np.array(budgets), earned.sum()), r.where
+
+
 def check_survey(r: Round, released: np.ndarray) -> None:
     """Answers are truthful at the coverage last released; what they let expect is what the list earns on them."""
     m, share = len(r.market.buyers), r.market.config.broker.survey_share
@@ -281,6 +291,21 @@ def check_sales(r: Round) -> None:
             assert (~bought[here] | ((taken >= best - slack) & (taken >= -slack))).all(), r.where
 
 
+def best_fixed_list(size: np.ndarray, own: np.ndarray, targets: np.ndarray) -> float:
+    """Most that a list of the relaxed problem earns, trying all ways to serve each version down to some buyer.
+
+    Whoever is served sets a cap on the price; the greatest list below the caps serves them all.
+    """
+    levels = [[*own[(targets == k) & (own > 0)].tolist(), np.inf] for k in range(len(size))]
+    prices = np.array(list(itertools.product(*levels)))
+    for k in range(1, len(size)):
+        prices[:, k] = np.minimum(prices[:, k], prices[:, k - 1] * size[k] / size[k - 1])
+    for k in range(len(size) - 1, 0, -1):
+        prices[:, k - 1] = np.minimum(prices[:, k - 1], prices[:, k])
+    paid = np.where(own >= prices[:, targets] * (1 - 1e-12), prices[:, targets], 0.0)
+    return float(np.where(np.isfinite(paid), paid, 0.0).sum(axis=1).max())
+
+
 def check_welfare(r: Round) -> None:
     """First best, efficiency, deadweight loss, allocative efficiency and the two benchmarks."""
     m = len(r.market.buyers)
@@ -306,6 +331,12 @@ def check_welfare(r: Round) -> None:
     assert close(r.logged("monopoly_revenue"), monopoly, perfect), r.where
     assert close(r.logged("perfect_revenue"), perfect, perfect), r.where
     assert monopoly <= perfect + ROUNDING * max(1.0, perfect), r.where
+    config = r.market.config.broker
+    eps = np.array(config.epsilons)
+    for_sale = on_sale[targets]
+    best = best_fixed_list(eps if config.composition == "additive" else eps**2, own[for_sale], targets[for_sale])
+    assert close(r.logged("hindsight_revenue"), best, perfect), r.where
+    assert r.logged("regret") == r.logged("hindsight_revenue") - r.logged("revenue"), r.where
 
     def ratio(part: float, whole: float) -> float:
         return part / whole if whole > 0 else math.nan
@@ -366,16 +397,21 @@ def audit(rounds: list[Round]) -> None:
     """All of the above, in every round, and what adds up over rounds."""
     released = np.ones(len(rounds[0].versions["version"]))
     epsilon = np.zeros(len(rounds[0].owners["owner"]))
+    earned = np.zeros(len(released))
     books = {"buyers": 0.0, "owners": 0.0, "broker": 0.0}
     for r in rounds:
         check_money(r)
-        check_survey(r, released)
+        if r.market.broker.strategy.surveys:
+            check_survey(r, released)
+        else:
+            check_budgets_without_a_survey(r, earned)
         check_purchases(r)
         check_owners(r)
         check_sales(r)
         check_welfare(r)
         check_arbitrage(r)
         released = np.where(r.versions["on_sale"], r.versions["coverage"], released)
+        earned = r.versions["revenue"]
         epsilon += r.owners["epsilon"]
         assert r.logged("epsilon_total_mean") == pytest.approx(epsilon.mean(), rel=1e-12), r.where
         assert r.logged("epsilon_total_max") == pytest.approx(epsilon.max(), rel=1e-12), r.where
@@ -504,7 +540,7 @@ def stated_revenue(pricing: str, r: Round) -> float:
     """What a strategy earns on a round's survey if everybody buys as stated, counted answer by answer."""
     config = r.market.config.broker
     eps = np.array(config.epsilons)
-    context = PricingContext(r.survey, eps, config.composition, 15, 1, None, None, np.random.default_rng(0))
+    context = PricingContext(r.survey, eps, config.composition, 15, 1, 1, None, None, np.random.default_rng(0))
     prices = PRICING.create(pricing, {}).prices(context)
     answers = zip(r.survey.targets.tolist(), r.survey.values.tolist(), r.survey.weights.tolist(), strict=True)
     if pricing == "perfect":
