@@ -134,11 +134,14 @@ def _priced_by(
         composition=composition,
         n_buyers=max(1, round(survey.weights.sum())),
         round=1,
+        rounds=1,
         last_purchases=None,
         last_sales=None,
         rng=np.random.default_rng(0),
     )
     try:
+        if not strategy.surveys:
+            raise ValueError("it learns from sales and asks nobody")
         prices = np.array(strategy.prices(context), dtype=float)
         if prices.shape != epsilons.shape:
             raise ValueError(f"it returned prices of shape {prices.shape}; allowed is one price a version")

@@ -144,7 +144,7 @@ class Demand:
 
 
 def _extremes(name: str, numbers: np.ndarray) -> tuple[float, float]:
-    """Smallest and largest of numbers within range; NaN would be either, so a large survey is checked without a copy."""
+    """Smallest and largest of numbers that must be in range; as NaN would be either, no copy is needed to check."""
     if len(numbers) == 0:
         return 1.0, 1.0
     smallest, largest = float(numbers.min()), float(numbers.max())

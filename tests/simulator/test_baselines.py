@@ -29,6 +29,7 @@ def context(survey, epsilons, composition="additive", **known):
         "composition": composition,
         "n_buyers": len(survey),
         "round": 1,
+        "rounds": 1,
         "last_purchases": None,
         "last_sales": None,
         "rng": np.random.default_rng(0),
