@@ -29,7 +29,8 @@ MIN_BOOTSTRAP = 8
 #: Metrics as a reader knows them: name -> (label, unit).
 METRICS = {
     "revenue": ("Revenue", "money per round"),
-    "expected_revenue": ("Revenue expected", "money per round"),
+    "expected_revenue": ("Revenue expected from the survey", "money per round"),
+    "prediction_error": ("Revenue beyond the survey's prediction", "share of what was expected"),
     "payouts": ("Payouts to owners", "money per round"),
     "broker_profit": ("Broker's profit", "money per round"),
     "buyer_surplus": ("Buyers' surplus", "money per round"),

@@ -18,6 +18,7 @@ from simulator.log import ROUND_METRICS, TABLES
 #: Metrics a comparison shows where the scenario names none.
 DEFAULT_METRICS = (
     "revenue",
+    "prediction_error",
     "buyer_surplus",
     "owner_surplus",
     "broker_profit",

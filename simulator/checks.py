@@ -17,7 +17,7 @@ from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.strategy import PricingContext, PricingStrategy
 from simulator.pricing.survey import Survey
 from simulator.procurement.method import ProcurementMethod, maximize_coverage
-from simulator.records import Purchases, Receipts
+from simulator.records import Menu, Purchases, Receipts
 
 
 def check_described(cls: type[Any]) -> None:
@@ -105,9 +105,11 @@ def _random_context(rng: np.random.Generator, case: int) -> PricingContext:
     values = rng.integers(1, 10, answers).astype(float) if case % 2 else rng.lognormal(3.0, 1.0, answers)
     unit = (1.0, 1e-6, 1e6)[case % 3]
     wanted = rng.choice(n_versions, int(rng.integers(1, n_versions + 1)), replace=False)
-    survey = Survey(
-        rng.choice(wanted, answers), unit * values, rng.uniform(0.1, 5.0, answers) if case % 4 > 1 else None
-    )
+    targets = rng.choice(wanted, answers)
+    worth = values[:, None] * rng.choice([0.0, 0.5, 1.0, 1.5], (answers, n_versions))
+    worth[np.arange(answers), targets] = values
+    weights = rng.uniform(0.1, 5.0, answers) if case % 4 > 1 else None
+    survey = Survey(targets, unit * values, weights, unit * worth)
     asked = unit * np.sort(rng.exponential(5.0, (n_versions, owners)), axis=0)
     purchases = sales = None
     if case % 11 < 6:  # a later round
@@ -175,7 +177,7 @@ def check_behaviour(cls: type[DataOwner] | type[ModelBuyer], *, seed: int = 0, r
     """Check that a behaviour does the same one agent at a time and on columns.
 
     Two markets of random agents run side by side, one looping over agents, one at array speed; all their
-    tables must be equal bit by bit.
+    tables must be equal bit by bit, and so must what buyers state for the whole menu at the end.
 
     Parameters
     ----------
@@ -231,3 +233,6 @@ def check_behaviour(cls: type[DataOwner] | type[ModelBuyer], *, seed: int = 0, r
             raise AssertionError(
                 f"{cls.__name__}: one agent at a time differs from all at once in {table}: {error}"
             ) from None
+    menu = Menu(fast.broker.epsilons, fast.broker.released_coverage)
+    same = np.array_equal(slow.buyers.answer_menu(menu), fast.buyers.answer_menu(menu))
+    assert same, f"{cls.__name__}: one agent at a time differs from all at once in answer_menu"

@@ -31,6 +31,7 @@ ROUND_METRICS = (
     "answers",
     "expected_revenue",
     "revenue",
+    "prediction_error",
     "payouts",
     "broker_profit",
     "buyer_surplus",
@@ -143,6 +144,7 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
     bought = o.purchases.bought
     paid = o.settlement.payments.sum(axis=0)
     asked = np.where(bought, o.purchases.asked, 0.0).sum(axis=0)
+    expected = float(o.expected_revenue.sum())
     revenue, payouts, cost = float(sales.paid.sum()), float(paid.sum()), float(o.true_costs.sum())
     buyers, owners, profit = metrics.buyer_surplus(sales), payouts - cost, o.settlement.profit
     welfare = buyers + owners + profit
@@ -155,8 +157,9 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "round": o.round,
         "owners_taking_part": int(o.offers.takes_part.sum()),
         "answers": len(o.survey),
-        "expected_revenue": float(o.expected_revenue.sum()),
+        "expected_revenue": expected,
         "revenue": revenue,
+        "prediction_error": metrics.ratio(revenue - expected, expected),
         "payouts": payouts,
         "broker_profit": profit,
         "buyer_surplus": buyers,

@@ -128,8 +128,8 @@ class Broker(MarketAgent):
     def survey(self, buyers: BuyerPopulation) -> Survey:
         """Answers of a sample of buyers at the coverage last released, weighted up to the market's size.
 
-        Answers of zero, or too small for a survey to hold, are dropped. A strategy that does without answers gets
-        none.
+        Answers of zero, or too small for a survey to hold, are dropped: of buyers to whom the target, or the whole
+        menu if that is asked for, is worth nothing. A strategy that does without answers gets none.
 
         Raises
         ------
@@ -138,15 +138,19 @@ class Broker(MarketAgent):
         """
         if not self.strategy.surveys:
             return Survey([], [])
-        targets, values = buyers.answer(Menu(self.epsilons, self.released_coverage))
+        menu = Menu(self.epsilons, self.released_coverage)
+        targets, values = buyers.answer(menu)
+        worth = buyers.answer_menu(menu) if self.strategy.surveys_menu else None
         size = max(1, round(self.config.survey_share * len(buyers)))
         asked = np.arange(len(buyers))
         if size < len(buyers):
             rng = self.streams.generator("survey", round=self.round)
             asked = np.sort(rng.choice(len(buyers), size, replace=False))
-        asked = asked[values[asked] >= SMALLEST]
+        most = values if worth is None else worth.max(axis=1)
+        asked = asked[most[asked] >= SMALLEST]
+        weights = np.full(len(asked), len(buyers) / size)
         try:
-            return Survey(targets[asked], values[asked], np.full(len(asked), len(buyers) / size))
+            return Survey(targets[asked], values[asked], weights, None if worth is None else worth[asked])
         except ValueError as error:
             raise ValueError(f"the buyers' answers cannot be surveyed: {error}") from error
 

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import expit
 
 from simulator.agents.population import Column, Population, PopulationAgent, Rows
+from simulator.pricing.survey import best_buys
 from simulator.records import Menu, PriceList, Sales
 from simulator.registry import Family
 
@@ -81,8 +82,8 @@ class BuyerRows(Rows):
 class ModelBuyer(PopulationAgent):
     """A buyer of models, with a curve that says what coverage and privacy level are worth to it.
 
-    A behaviour is a subclass with a `name`. It implements `choose`, and `answer` or `adapt` if they differ
-    from the default; the forms with `_all` do the same for a whole segment on columns, and may be left out.
+    A behaviour is a subclass with a `name`. It implements `choose`, and `answer`, `answer_menu` or `adapt` if they
+    differ from the default; the forms with `_all` do the same for a whole segment on columns, and may be left out.
 
     Attributes
     ----------
@@ -119,6 +120,15 @@ class ModelBuyer(PopulationAgent):
         """`answer` of all rows: targets, shape (m,) of int, and values, shape (m,) of float."""
         targets = rows.targets(menu)
         return targets, rows.worth(menu)[np.arange(len(rows)), targets]
+
+    def answer_menu(self, menu: Menu) -> np.ndarray:
+        """Survey answer for the whole menu: the value stated for each version, shape (l,); by default the truth."""
+        return self.worth(menu)
+
+    @classmethod
+    def answer_menu_all(cls, rows: BuyerRows, menu: Menu) -> np.ndarray:
+        """`answer_menu` of all rows, shape (m, l)."""
+        return rows.worth(menu)
 
     def choose(self, price_list: PriceList) -> int | None:
         """Index of the version to buy, None for none."""
@@ -176,13 +186,7 @@ class Surplus(ModelBuyer):
     @classmethod
     def choose_all(cls, rows: BuyerRows, price_list: PriceList) -> np.ndarray:
         """The best buy of all."""
-        on_sale = np.flatnonzero(price_list.on_sale)
-        if len(on_sale) == 0:
-            return np.full(len(rows), -1)
-        cheapest_first = on_sale[np.argsort(price_list.prices[on_sale], kind="stable")]
-        surplus = rows.worth(price_list)[:, cheapest_first] - price_list.prices[cheapest_first]
-        best = surplus.argmax(axis=1)
-        return np.where(surplus.max(axis=1) >= 0, cheapest_first[best], -1)
+        return best_buys(rows.worth(price_list), price_list.prices, np.flatnonzero(price_list.on_sale))
 
 
 BUYERS = Family(ModelBuyer, "buyer behaviour")
@@ -224,6 +228,31 @@ class BuyerPopulation(Population):
                 raise ValueError(f"buyers.{rows.segment}.behaviour: a stated value is not finite and >= 0")
             _check_versions(targets[here], 0, menu, rows)
         return targets, values
+
+    def answer_menu(self, menu: Menu) -> np.ndarray:
+        """Values that all buyers state for every version, shape (m, l), in money.
+
+        Raises
+        ------
+        ValueError
+            If a behaviour does not state one value a version, or one that is negative or not finite.
+        """
+        values = np.empty((len(self), len(menu.epsilons)))
+        for rows in self.segments:
+            here = values[rows.start : rows.stop]
+            if self.fast(rows, "answer_menu"):
+                stated = rows.agent_class.answer_menu_all(rows, menu)
+            else:
+                stated = np.array([agent.answer_menu(menu) for agent in rows.agents])
+            if np.shape(stated) != here.shape:
+                raise ValueError(
+                    f"buyers.{rows.segment}.behaviour: the values stated for the menu have shape {np.shape(stated)}; "
+                    f"allowed is one a buyer and version, {here.shape}"
+                )
+            here[:] = stated
+            if not (np.isfinite(here) & (here >= 0)).all():
+                raise ValueError(f"buyers.{rows.segment}.behaviour: a value stated for the menu is not finite and >= 0")
+        return values
 
     def buy(self, price_list: PriceList) -> Sales:
         """Let every buyer decide at the released list.

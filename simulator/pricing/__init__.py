@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from simulator.pricing.arbitrage import Arbitrage, find_arbitrage, repair
+from simulator.pricing.menu import maximize_menu_revenue
 from simulator.pricing.programme import greatest_feasible
 from simulator.pricing.revenue import Pricing, maximize_revenue
 from simulator.pricing.space import Candidates, complete_price_space
@@ -22,6 +23,7 @@ __all__ = [
     "complete_price_space",
     "find_arbitrage",
     "greatest_feasible",
+    "maximize_menu_revenue",
     "maximize_revenue",
     "pricing_strategies",
     "repair",

@@ -74,6 +74,8 @@ class PricingStrategy(Described):
     arbitrage_free: bool = True
     #: Whether it posts no list and charges each buyer its own price instead.
     personalised: bool = False
+    #: Whether its survey asks buyers for their willingness to pay for every version (`Survey.worth`).
+    surveys_menu: bool = False
     #: Whether buyers are surveyed for it; one that learns from sales alone needs no answers.
     surveys: bool = True
     #: Options with which it can be tried out, where some are required.

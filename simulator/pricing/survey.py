@@ -25,6 +25,9 @@ class Survey:
         Stated willingness to pay, in money, from 1e-100 to 1e100.
     weights : array of float, shape (m,), optional
         How many buyers an answer stands for, in the same range; by default 1.
+    worth : array of float, shape (m, l), optional
+        Stated willingness to pay for every version, in money, >= 0; None where only the target was asked for.
+        With it `values` may be 0, for a buyer that would pay for another version than its target.
 
     Attributes
     ----------
@@ -35,9 +38,16 @@ class Survey:
     targets: np.ndarray
     values: np.ndarray
     weights: np.ndarray
+    worth: np.ndarray | None
     common_weight: float | None = field(repr=False)
 
-    def __init__(self, targets: ArrayLike, values: ArrayLike, weights: ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        targets: ArrayLike,
+        values: ArrayLike,
+        weights: ArrayLike | None = None,
+        worth: ArrayLike | None = None,
+    ) -> None:
         v = np.asarray(values, dtype=float)
         w = np.broadcast_to(1.0, v.shape) if weights is None else np.asarray(weights, dtype=float)
         t = np.asarray(targets)
@@ -48,11 +58,16 @@ class Survey:
             )
         if len(v) and not np.issubdtype(t.dtype, np.integer):
             raise ValueError(f"targets must be whole numbers (version indices), found {t.dtype}")
-        _extremes("values", v)
-        lightest, heaviest = (1.0, 1.0) if weights is None else _extremes("weights", w)
+        if worth is not None:
+            worth = check_worth(worth)
+            if len(worth) != len(v):
+                raise ValueError(f"worth must have one row an answer, {len(v)}, found {len(worth)}")
+        _extremes("values", v, SMALLEST if worth is None else 0.0)
+        lightest, heaviest = (1.0, 1.0) if weights is None else _extremes("weights", w, SMALLEST)
         object.__setattr__(self, "targets", t.astype(int, copy=False))
         object.__setattr__(self, "values", v)
         object.__setattr__(self, "weights", w)
+        object.__setattr__(self, "worth", worth)
         object.__setattr__(self, "common_weight", lightest if lightest == heaviest else None)
 
     def __len__(self) -> int:
@@ -143,12 +158,51 @@ class Demand:
         return float(self.values[best]), float(revenue[best])
 
 
-def _extremes(name: str, numbers: np.ndarray) -> tuple[float, float]:
+def _extremes(name: str, numbers: np.ndarray, lowest: float) -> tuple[float, float]:
     """Smallest and largest of numbers that must be in range; as NaN would be either, no copy is needed to check."""
-    if len(numbers) == 0:
+    if numbers.size == 0:
         return 1.0, 1.0
     smallest, largest = float(numbers.min()), float(numbers.max())
-    if not (smallest >= SMALLEST and largest <= LARGEST):
-        outside = numbers[~((numbers >= SMALLEST) & (numbers <= LARGEST))]
-        raise ValueError(f"{name} must lie between {SMALLEST:g} and {LARGEST:g}, found {outside[0]:g}")
+    if not (smallest >= lowest and largest <= LARGEST):
+        outside = numbers[~((numbers >= lowest) & (numbers <= LARGEST))]
+        raise ValueError(f"{name} must lie between {lowest:g} and {LARGEST:g}, found {outside[0]:g}")
     return smallest, largest
+
+
+def check_worth(worth: ArrayLike) -> np.ndarray:
+    """Willingness to pay for every version as an array, shape (m, l).
+
+    Raises
+    ------
+    ValueError
+        If it is not a table of numbers from 0 to 1e100.
+    """
+    w = np.asarray(worth, dtype=float)
+    if w.ndim != 2:
+        raise ValueError(f"worth must be a table of one row a buyer and one column a version, found shape {w.shape}")
+    _extremes("worth", w, 0.0)
+    return w
+
+
+def best_buys(worth: np.ndarray, prices: np.ndarray, versions: np.ndarray | None = None) -> np.ndarray:
+    """Version that leaves each buyer the most, shape (m,): the largest worth less price, -1 where that is negative.
+
+    Among equals the cheaper, then the lower version. The comparison is exact: who is indifferent buys.
+
+    Parameters
+    ----------
+    worth : array of float, shape (m, l)
+        Willingness to pay of each buyer for each version, in money.
+    prices : array of float, shape (l,)
+        Prices, in money.
+    versions : array of int, optional
+        The versions for sale, in rising order; by default all.
+    """
+    if versions is None:
+        versions = np.arange(len(prices))
+    if len(versions) == 0:
+        return np.full(len(worth), -1)
+    cheapest_first = versions[np.argsort(prices[versions], kind="stable")]
+    surplus = worth[:, cheapest_first] - prices[cheapest_first]
+    best = surplus.argmax(axis=1)
+    return np.where(surplus.max(axis=1) >= 0, cheapest_first[best], -1)

@@ -53,6 +53,7 @@ MONEY = {
 }
 #: Ratios, and the amount whose absence leaves each undefined.
 RATIOS = {
+    "prediction_error": "expected_revenue",
     "efficiency": "first_best",
     "revenue_to_monopoly": "monopoly_revenue",
     "revenue_to_perfect": "perfect_revenue",

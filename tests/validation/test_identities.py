@@ -185,6 +185,30 @@ def check_survey(r: Round, released: np.ndarray) -> None:
         assert min(abs(value - v) for t, v in truth if t == target) <= 1e-12 * value, r.where
     assert r.logged("answers") == len(answers), r.where
     prices = r.versions["price"]
+    if r.market.broker.strategy.surveys_menu:
+        asked = worth[(worth > 0).any(axis=1)]
+        near = np.abs(r.survey.worth[:, None] - asked).max(axis=2) <= 1e-12 * asked.max(axis=1)
+        assert near.any(axis=1).all(), r.where  # each row is somebody's
+        surplus = np.column_stack([r.survey.worth - prices, np.zeros(len(answers))])
+        # Of the best offers the cheapest; nothing, at no price, only where the rest is below 0.
+        cost = np.where(surplus == surplus.max(axis=1, keepdims=True), np.append(prices, np.inf), np.nan)
+        rows = np.flatnonzero((surplus[:, :-1] >= 0).any(axis=1))
+        taken = [(int(np.nanargmin(cost[row])), r.survey.weights[row]) for row in rows]
+        expected = np.array([prices[k] * sum(w for version, w in taken if version == k) for k in r.versions["version"]])
+    else:
+        expected = expected_of_targets(r)
+    assert same(r.versions["expected_revenue"], expected, expected.sum()), r.where
+    assert close(r.logged("expected_revenue"), expected.sum(), expected.sum()), r.where
+    error = (r.logged("revenue") - expected.sum()) / expected.sum() if expected.sum() > 0 else math.nan
+    assert r.logged("prediction_error") == pytest.approx(error, rel=1e-9, abs=1e-9, nan_ok=True), r.where
+    if r.market.config.broker.manufacturing_budget == "revenue":
+        budgets = (1 - r.market.config.broker.commission) * expected
+        assert same(r.versions["budget"], budgets, expected.sum()), r.where
+
+
+def expected_of_targets(r: Round) -> np.ndarray:
+    """What the list earns if everybody surveyed buys its target or nothing, by version."""
+    prices = r.versions["price"]
     with np.errstate(invalid="ignore"):
         buys = r.survey.values >= prices[r.survey.targets]
     paid = r.survey.values if r.market.broker.strategy.personalised else prices[r.survey.targets]
@@ -192,12 +216,7 @@ def check_survey(r: Round, released: np.ndarray) -> None:
         (r.survey.weights * np.where(buys | r.market.broker.strategy.personalised, paid, 0.0))[r.survey.targets == k]
         for k in r.versions["version"]
     ]
-    expected = np.array([e.sum() for e in expected])
-    assert same(r.versions["expected_revenue"], expected, expected.sum()), r.where
-    assert close(r.logged("expected_revenue"), expected.sum(), expected.sum()), r.where
-    if r.market.config.broker.manufacturing_budget == "revenue":
-        budgets = (1 - r.market.config.broker.commission) * expected
-        assert same(r.versions["budget"], budgets, expected.sum()), r.where
+    return np.array([e.sum() for e in expected])
 
 
 def check_purchases(r: Round) -> None:
