@@ -230,9 +230,9 @@ class BrokerConfig(Section):
     composition : {"additive", "quadratic"}
         What a bundle of versions is worth.
     pricing, pricing_options
-        Pricing strategy and its options.
+        Pricing strategy and its options; those in a table under a strategy's name are for that strategy alone.
     procurement, procurement_options
-        Procurement method and its options.
+        Procurement method and its options, alike.
     settlement : str
         How revenue is shared.
     commission : float

@@ -116,6 +116,9 @@ class Family:
     def create(self, name: str, options: Mapping[str, Any]) -> Any:
         """Instance of the class behind `name` with a scenario's options.
 
+        Options in a table under the name of a class are for that class alone, so that a sweep over classes may
+        give each its own.
+
         Raises
         ------
         ValueError
@@ -123,6 +126,9 @@ class Family:
         """
         cls = self.resolve(name)
         allowed = cls.options()
+        tables = {key: value for key, value in options.items() if key not in allowed and isinstance(value, Mapping)}
+        tables = {key: value for key, value in tables.items() if key in self.classes() or ":" in key}
+        options = {key: value for key, value in options.items() if key not in tables} | dict(tables.get(name, {}))
         for option in options:
             if option not in allowed:
                 takes = ", ".join(allowed) or "no options (only keyword-only arguments of its constructor are)"

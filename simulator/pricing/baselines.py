@@ -40,7 +40,7 @@ class Median(ConstantList):
 
     def price(self, survey: Survey) -> float:
         """The median answer."""
-        return float(np.median(survey.values))
+        return survey.median()
 
 
 class High(ConstantList):
@@ -81,15 +81,15 @@ class Linear(Repaired):
 class EachVersion(Repaired):
     """A price for each version from the answers for it alone. A subclass implements `price`."""
 
-    def price(self, answers: np.ndarray) -> float:
-        """Price of a version, in money, from the answers for it, shape (a,), at least one."""
+    def price(self, answers: Survey) -> float:
+        """Price of a version, in money, from the answers for it, at least one."""
         raise TypeError(f"{type(self).__name__} has no method 'price'")
 
     def raw_prices(self, context: PricingContext) -> np.ndarray:
         """The price of each version; none for versions nobody asked for."""
         prices = np.full(context.n_versions, np.inf)
         for k in np.unique(context.survey.targets):
-            prices[k] = self.price(context.survey.values[context.survey.targets == k])
+            prices[k] = self.price(context.survey.of(k))
         return prices
 
 
@@ -98,9 +98,9 @@ class LowEach(EachVersion):
 
     name = "low_each"
 
-    def price(self, answers: np.ndarray) -> float:
+    def price(self, answers: Survey) -> float:
         """The smallest answer."""
-        return float(answers.min())
+        return float(answers.values.min())
 
 
 class MedianEach(EachVersion):
@@ -108,9 +108,9 @@ class MedianEach(EachVersion):
 
     name = "median_each"
 
-    def price(self, answers: np.ndarray) -> float:
+    def price(self, answers: Survey) -> float:
         """The median answer."""
-        return float(np.median(answers))
+        return answers.median()
 
 
 class HighEach(EachVersion):
@@ -118,9 +118,9 @@ class HighEach(EachVersion):
 
     name = "high_each"
 
-    def price(self, answers: np.ndarray) -> float:
+    def price(self, answers: Survey) -> float:
         """The largest answer."""
-        return float(answers.max())
+        return float(answers.values.max())
 
 
 class Proportional(PricingStrategy):

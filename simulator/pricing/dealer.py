@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.pricing.baselines import Uniform
+from simulator.pricing.programme import InfeasibleError
 from simulator.pricing.revenue import maximize_revenue
 from simulator.pricing.strategy import PricingContext, PricingStrategy
 
@@ -48,7 +49,7 @@ class Dpp(PricingStrategy):
                 space="survey",
                 composition=context.composition,
             )
-        except ValueError:  # a survey has passed every other check: no list of its answers is feasible
+        except InfeasibleError:
             self.fell_back = True
             return Uniform().prices(context)
         self.fell_back = False

@@ -10,6 +10,10 @@ from simulator.pricing.composition import TOLERANCE
 from simulator.pricing.survey import Demand
 
 
+class InfeasibleError(ValueError):
+    """No list of the given prices is feasible for the relaxed problem."""
+
+
 def greatest_feasible(x: np.ndarray, caps: np.ndarray) -> np.ndarray:
     """Greatest list of the relaxed problem that is nowhere above `caps`, shape (l,).
 
@@ -58,7 +62,7 @@ def best_list(x: np.ndarray, space: Sequence[np.ndarray], demands: Sequence[Dema
             windows.append((low, high))
         best.append(earned)
     if best[-1].max() == -np.inf:
-        raise ValueError("no list of the answers' own prices is feasible; use space='complete'")
+        raise InfeasibleError("no list of the answers' own prices is feasible; use space='complete'")
 
     prices = np.empty(len(space))
     first, last = 0, len(space[-1])

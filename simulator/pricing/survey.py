@@ -83,6 +83,21 @@ class Survey:
                 f"found {self.targets.min()} to {self.targets.max()}"
             )
 
+    def median(self) -> float:
+        """The answer in the middle, each counting by its weight; halfway between two where the middle lies there."""
+        if self.common_weight:
+            return float(np.median(self.values))
+        order = np.argsort(self.values)
+        upto = np.cumsum(self.weights[order])
+        middle = np.searchsorted(upto, upto[-1] / 2 * np.array([1 - TOLERANCE, 1 + TOLERANCE]))
+        return float(self.values[order][middle].mean())
+
+    def of(self, version: int) -> Survey:
+        """The answers for one version."""
+        asked = self.targets == version
+        worth = None if self.worth is None else self.worth[asked]
+        return Survey(self.targets[asked], self.values[asked], self.weights[asked], worth)
+
     def demand(self, version: int) -> Demand:
         """Demand for one version as a function of its price."""
         asked = self.targets == version

@@ -16,10 +16,21 @@ from simulator.records import Purchases
 
 PROPERTY = settings(derandomize=True, deadline=None, database=None, max_examples=100)
 COMPOSITIONS = ("additive", "quadratic")
-EACH = {"low_each": min, "median_each": np.median, "high_each": max}
+EACH = {
+    "low_each": lambda values, weights: min(values),
+    "median_each": lambda values, weights: middle_of(values, weights),
+    "high_each": lambda values, weights: max(values),
+}
 
 #: Revenues and prices that are sums of a few products in another order.
 ROUNDING = 1e-12
+
+
+def middle_of(values, weights):
+    """Halfway between the smallest and the largest value with at most half of the weight on either side."""
+    half = math.fsum(weights) / 2 * (1 + ROUNDING)
+    middles = [v for v in values if weights[values < v].sum() <= half and weights[values > v].sum() <= half]
+    return (min(middles) + max(middles)) / 2
 
 
 def context(survey, epsilons, composition="additive", **known):
@@ -136,8 +147,8 @@ def test_each_version_at_its_own_answer_raw_and_repaired(name, composition):
     for _ in range(150):
         epsilons, survey = random_survey(rng)
         ctx, x = context(survey, epsilons, composition), sizes_of(epsilons, composition)
-        answers = [survey.values[survey.targets == k] for k in range(len(epsilons))]
-        own = np.array([EACH[name](a) if len(a) else np.inf for a in answers])
+        answers = [survey.of(k) for k in range(len(epsilons))]
+        own = np.array([EACH[name](a.values, a.weights) if len(a) else np.inf for a in answers])
         raw, posted = price(name, ctx, raw=True), price(name, ctx)
         asked = np.isfinite(own)
         assert raw[asked].tolist() == own[asked].tolist()
@@ -161,6 +172,19 @@ def test_each_version_worked_by_hand():
     assert price("high_each", ctx).tolist() == [5.0, 10.0, 15.0]
     # In squares the sizes are 1, 4 and 9: nine copies are needed.
     assert price("high_each", replace(ctx, composition="quadratic")).tolist() == [5.0, 20.0, 30.0]
+
+
+@pytest.mark.parametrize("name", ["median", "median_each"])
+def test_a_weighted_median_is_that_of_repeated_answers(name):
+    rng = np.random.default_rng(17)
+    for _ in range(200):
+        count = int(rng.integers(1, 8))
+        targets, values = rng.integers(0, 2, count), rng.integers(1, 6, count).astype(float)
+        times = rng.integers(1, 4, count)
+        weighted = Survey(targets, values, times / 3.0)
+        repeated = Survey(np.repeat(targets, times), np.repeat(values, times))
+        expected = price(name, context(repeated, [1.0, 2.0]))
+        assert price(name, context(weighted, [1.0, 2.0])) == pytest.approx(expected, rel=ROUNDING)
 
 
 @pytest.mark.parametrize("name", [*EACH, "random", "linear"])

@@ -61,7 +61,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("broker.delta", 0.0, ["broker.delta", "greater than 0"]),
     ("broker.delta", 1.0, ["broker.delta", "less than 1"]),
     # mechanisms and their options
-    ("broker.pricing", "dpp", ["broker", "unknown pricing strategy 'dpp'", "dpp_plus"]),
+    ("broker.pricing", "dppplus", ["broker", "unknown pricing strategy 'dppplus'", "dpp_plus"]),
     ("broker.pricing_options", {"raw": True}, ["broker", "'dpp_plus' has no option 'raw'", "no options"]),
     ("broker.procurement", "gready", ["broker", "unknown procurement method 'gready'", "greedy"]),
     ("broker.procurement_options", {"alpha": 1}, ["broker", "'greedy' has no option 'alpha'"]),

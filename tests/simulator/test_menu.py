@@ -308,8 +308,8 @@ def test_a_time_limit_leaves_a_list_and_a_bound():
     [
         ({"worth": [1.0, 2.0]}, "worth must be a table"),
         ({"worth": [[1.0, 2.0, 3.0]]}, "worth must have one column a version, 2, found 3"),
-        ({"worth": [[1.0, -2.0]]}, "worth must be finite and >= 0"),
-        ({"worth": [[1.0, math.inf]]}, "worth must be finite and >= 0"),
+        ({"worth": [[1.0, -2.0]]}, "worth must lie between 0 and"),
+        ({"worth": [[1.0, math.inf]]}, "worth must lie between 0 and"),
         ({"worth": [[0.0, 0.0]]}, "worth must be positive for some buyer"),
         ({"worth": np.empty((0, 2))}, "worth must be positive for some buyer"),
         ({"weights": [1.0]}, "weights must be 2 positive"),
@@ -336,10 +336,10 @@ def test_a_survey_holds_what_every_version_is_worth():
     assert survey.worth.tolist() == [[0.0, 3.0], [1.0, 2.0]]
     assert Survey([0], [1.0]).worth is None
     for arguments, message in (
-        (([0], [0.0], None), "values must be positive"),
-        (([0], [-1.0], None, [[1.0]]), "values must be finite and >= 0"),
+        (([0], [0.0], None), "values must lie between 1e-100 and"),
+        (([0], [-1.0], None, [[1.0]]), "values must lie between 0 and"),
         (([0], [1.0], None, [[1.0], [2.0]]), "one row an answer, 1, found 2"),
-        (([0], [1.0], None, [[-1.0]]), "worth must be finite and >= 0"),
+        (([0], [1.0], None, [[-1.0]]), "worth must lie between 0 and"),
     ):
         with pytest.raises(ValueError, match=message):
             Survey(*arguments)

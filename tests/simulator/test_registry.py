@@ -214,3 +214,16 @@ def test_a_description_is_one_sentence():
         check_described(Undescribed)
     with pytest.raises(AssertionError, match="one sentence"):
         check_described(Fragment)
+
+
+def test_options_under_a_name_are_for_that_class_alone():
+    mine = f"{__name__}:Mine"
+    options = {"linear": {"raw": True}, mine: {"level": 3.0}}
+    assert PRICING.create(mine, options).level == 3.0
+    assert PRICING.create("linear", options).raw
+    assert PRICING.create("dpp_plus", options).name == "dpp_plus"
+    assert PRICING.create("linear", {"raw": False} | options).raw  # its own option before the common one
+    with pytest.raises(ValueError, match="has no option 'linaer'"):
+        PRICING.create("linear", {"linaer": {"raw": True}})
+    with pytest.raises(ValueError, match="has no option 'row'"):
+        PRICING.create("linear", {"linear": {"row": True}})
