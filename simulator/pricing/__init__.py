@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from simulator.pricing.arbitrage import Arbitrage, find_arbitrage, repair
+from simulator.pricing.exact import maximize_revenue_exact
+from simulator.pricing.lifted import lift_revenue
 from simulator.pricing.revenue import Pricing, greatest_feasible, maximize_revenue
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
 from simulator.pricing.survey import Demand, Survey
@@ -18,7 +20,9 @@ __all__ = [
     "Survey",
     "find_arbitrage",
     "greatest_feasible",
+    "lift_revenue",
     "maximize_revenue",
+    "maximize_revenue_exact",
     "pricing_strategies",
     "repair",
 ]
