@@ -20,7 +20,7 @@ PLAIN_NODES = 4000
 #: Relative gap at which the search that joins halves stops: half of what counts as a saving.
 HALVES_TOLERANCE = 5e-10
 #: Most bundles in a table of halves that covers every version, and in one that covers small sizes only.
-MOST_COMPLETE, MOST_PARTIAL = 2_000_000, 100_000
+MOST_COMPLETE, MOST_PARTIAL = 2_000_000, 200_000
 #: Steps in which the largest half of which not too many bundles fit is looked for.
 HALVINGS = 8
 
@@ -57,8 +57,10 @@ class Covers:
     once the plain search has visited 4000 nodes it starts again, solving whatever is small enough by joining two
     halves from a table of all small bundles: the square of the table's size in bundles, for one pass over it.
 
-    The worst case stays exponential. Covers are the cheapest to a relative 1e-12, or 1e-10 where halves were
-    joined: a tenth of the saving that counts.
+    Covers are the cheapest to a relative 1e-12, or 5e-10 where halves were joined: half of the saving that counts.
+    The worst case stays exponential. All covers of 40 versions take a few milliseconds, and tenths of a second
+    where prices are proportional to size up to 1e-3 or less; but where prices are proportional up to 1e-6, or but for
+    a few versions, and squares of epsilons spread widely, one list in fifty took many seconds.
 
     Parameters
     ----------
@@ -126,30 +128,33 @@ class Covers:
             nodes -= 1
             if nodes < 0:
                 return False
+            # Sums of sizes often coincide, as on a grid of epsilons. Equal ones need one visit, at the lowest cost.
+            table = halves if halves is not None and open_size <= halves.reach else None
+            state = (i if table is None else len(items), round(open_size / slack))
+            if seen.get(state, math.inf) <= cost:
+                return True
+            seen[state] = cost
+            if table is not None:  # it solves for the rest, whatever that is made of
+                table.join(open_size, slack, cost, best, counts)
+                return True
             while i < len(items) and items[i].size >= open_size - slack:
                 best.offer(cost + items[i].price, counts, items[i].version, 1)
                 i += 1
             if i == len(items) or cost + open_size * items[i].unit >= best.cost * worth:
-                return True
-            # Sums of sizes often coincide, as on a grid of epsilons. Equal ones need one visit, at the lowest cost.
-            state = (i, round(open_size / slack))
-            if seen.get(state, math.inf) <= cost:
-                return True
-            seen[state] = cost
-            if halves is not None and open_size <= halves.reach:
-                halves.join(open_size, slack, cost, best, counts)
                 return True
             item = items[i]
             most = math.ceil((open_size - slack) / item.size) - 1  # copies that leave something open
             best.offer(cost + (most + 1) * item.price, counts, item.version, most + 1)
             if i + 1 == len(items):
                 return True
-            if halves is not None:  # what is within reach is joined at once, whatever it is made of
+            if halves is not None:  # no more copies than bring the rest within reach
                 most = min(most, math.ceil((open_size - halves.reach) / item.size))
             for copies in range(most, -1, -1):
-                # Fewer copies leave more to the dearer units behind, so the bound only grows from here on.
                 rest, paid = open_size - copies * item.size, cost + copies * item.price
-                if paid + rest * items[i + 1].unit >= best.cost * worth:
+                # Fewer copies leave more to the dearer units behind, so the bound only grows from here on. It does
+                # not hold for what is joined, which may take more copies of this version.
+                joined = halves is not None and rest <= halves.reach
+                if not joined and paid + rest * items[i + 1].unit >= best.cost * worth:
                     return True
                 counts[item.version] = copies
                 done = visit(i + 1, rest, paid)
