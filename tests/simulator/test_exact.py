@@ -19,8 +19,9 @@ from simulator.pricing import (
     maximize_revenue_exact,
     pricing_strategies,
 )
-from simulator.pricing.exact import Exact
+from simulator.pricing.exact import Exact, _Search
 from simulator.pricing.revenue import relaxation_factor
+from simulator.pricing.thresholds import Thresholds
 
 PROPERTY = settings(derandomize=True, deadline=None, database=None, max_examples=50)
 
@@ -44,19 +45,24 @@ def revenue_of(prices, targets, values, weights=None):
     )
 
 
-def best_by_thresholds(x, targets, values, weights):
-    """All combinations of thresholds on whole sizes, their cheapest covers by a dynamic programme over size.
+def lists_by_thresholds(x, targets, values, weights):
+    """The greatest lists under all combinations of thresholds, on whole sizes, and their revenues.
 
-    The best list is the greatest one under its own thresholds, so some combination makes it.
+    Cheapest covers come from a dynamic programme over size. Some combination makes the best list: its own thresholds.
     """
-    none = 1e15
-    caps = [[*np.unique(values[targets == k]), none] for k in range(len(x))]
-    caps = np.array(list(itertools.product(*caps)))[:-1]  # the last one sells nothing
+    caps = [[*np.unique(values[targets == k]), 1e15] for k in range(len(x))]  # the last one sells nothing
+    caps = np.array(list(itertools.product(*caps)))[:-1]
     cost = np.zeros((int(x[-1]) + 1, len(caps)))
     for size in range(1, len(cost)):
         cost[size] = np.min([cost[max(size - int(x[k]), 0)] + caps[:, k] for k in range(len(x))], axis=0)
-    asked = cost[x.astype(int)].T[:, targets]
-    return (weights * np.where(values >= asked, asked, 0.0)).sum(axis=1).max()
+    lists = cost[x.astype(int)].T
+    asked = lists[:, targets]
+    return lists, (weights * np.where(values >= asked, asked, 0.0)).sum(axis=1)
+
+
+def best_by_thresholds(x, targets, values, weights):
+    """Revenue of the best of these lists."""
+    return lists_by_thresholds(x, targets, values, weights)[1].max()
 
 
 def minimal_covers(x, k):
@@ -152,6 +158,39 @@ def test_equals_a_mixed_integer_programme_with_free_prices(composition, capfd):
         assert result.revenue == pytest.approx(best, rel=1e-5), f"{epsilons}, {targets}, {values}, {weights}"
         check_result(result, epsilons, targets, values, weights, composition)
     capfd.readouterr()  # the oracle's solver may write to the terminal
+
+
+@pytest.mark.parametrize("composition", ["additive", "quadratic"])
+def test_no_box_loses_a_list_that_is_worth_more_than_the_best_known(composition):
+    """Each step of the search: its bound holds for all lists in the box, and a part holds the best of them."""
+    rng = np.random.default_rng([10, len(composition)])
+    compared = 0
+    while compared < 120:
+        epsilons, targets, values, weights = random_case(rng, whole=True, most_versions=3)
+        x = size_of(epsilons, composition)
+        lists, revenues = lists_by_thresholds(x, targets, values, weights)
+        thresholds = Thresholds(x, Survey(targets, values, weights))
+        lists = np.minimum(lists, thresholds.top)
+        search = _Search(thresholds, np.full(len(x), values.min()), 0.3 * revenues.max())
+        tried = []
+        search._try = tried.append  # the best known list stays this poor
+        ends = [curve.right for curve in search._curves]
+        segments = np.column_stack([np.searchsorted(right, p) for right, p in zip(ends, lists.T, strict=True)])
+        first, last = np.sort([[rng.integers(len(right)) for right in ends] for _ in range(2)], axis=0)
+        inside = ((segments >= first) & (segments <= last)).all(axis=1)
+        best = np.argmax(np.where(inside, revenues, 0.0))
+        if (first == last).all() or not inside[best] or revenues[best] <= search.revenue:
+            continue
+        compared += 1
+        bound, parts = search._split((tuple(first.tolist()), tuple(last.tolist())))
+        # A list that earns as much may stand for the best one.
+        good = segments[inside & (revenues >= revenues[best] * (1 - SAME))]
+        if parts:
+            assert bound >= revenues[best] * (1 - SAME)
+            assert any(((good >= part[0]) & (good <= part[1])).all(axis=1).any() for part in parts)
+        else:  # the box shrank to a single list
+            single = [np.searchsorted(right, p * (1 - SAME)) for right, p in zip(ends, tried[-1], strict=True)]
+            assert (good == single).all(axis=1).any()
 
 
 def test_where_the_relaxation_stops_short():
