@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from simulator.pricing.arbitrage import Arbitrage, find_arbitrage, repair
+from simulator.pricing.exact import maximize_revenue_exact
+from simulator.pricing.lifted import lift_revenue
 from simulator.pricing.menu import maximize_menu_revenue
 from simulator.pricing.programme import greatest_feasible
 from simulator.pricing.revenue import Pricing, maximize_revenue
@@ -23,8 +25,10 @@ __all__ = [
     "complete_price_space",
     "find_arbitrage",
     "greatest_feasible",
+    "lift_revenue",
     "maximize_menu_revenue",
     "maximize_revenue",
+    "maximize_revenue_exact",
     "pricing_strategies",
     "repair",
 ]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, milp
 
-from simulator.pricing import find_arbitrage, greatest_feasible, repair
+from simulator.pricing import arbitrage, find_arbitrage, greatest_feasible, repair
 from simulator.pricing.arbitrage import cheapest_cover
 
 PROPERTY = settings(derandomize=True, deadline=None, database=None, max_examples=200)
@@ -109,6 +109,88 @@ def test_agrees_with_a_milp_on_longer_lists(capfd):
                 assert cost <= bundle @ prices * (1 + SAME)
     assert compared > 100
     capfd.readouterr()  # the solver may write to the terminal
+
+
+# --- nearly proportional lists -----------------------------------------------------------------------------
+
+#: Relative accuracy of covers that are joined from halves (the model's own figure).
+JOINED = 5e-10
+
+
+@pytest.fixture(params=["complete", "partial"])
+def halves_only(request, monkeypatch):
+    """Every cover that one bound does not settle is joined from halves, of all sizes or of small ones only."""
+    monkeypatch.setattr(arbitrage, "PLAIN_NODES", 1)
+    if request.param == "partial":
+        monkeypatch.setattr(arbitrage, "MOST_COMPLETE", 0)
+        monkeypatch.setattr(arbitrage, "MOST_PARTIAL", 12)
+
+
+@pytest.mark.usefixtures("halves_only")
+@pytest.mark.parametrize("whole", [True, False])
+def test_joining_halves_finds_the_cheapest_covers(whole):
+    rng = np.random.default_rng(6)
+    below = 0
+    for _ in range(150):
+        n_versions = int(rng.integers(2, 10 if whole else 5))
+        if whole:
+            x = np.sort(rng.choice(np.arange(1.0, 80.0), n_versions, replace=False))
+        else:
+            x = np.cumsum(rng.uniform(0.2, 1.0, n_versions))
+        prices = (
+            random_list(rng, x)
+            if rng.random() < 0.5
+            else x * (1 + 10.0 ** -rng.integers(1, 8) * rng.random(n_versions))
+        )
+        for size in x:
+            cost, counts = cheapest_cover(x, prices, size)
+            if whole:
+                expected = cheapest_by_dynamic_programme(x.astype(int).tolist(), prices.tolist(), int(size))
+            else:
+                expected = cheapest_by_enumeration(x, prices, size)
+            shown = f"{x.tolist()}, {prices.tolist()}, {size}: {cost}, {counts}"
+            assert cost == pytest.approx(expected, rel=JOINED), shown
+            assert counts @ x >= size * (1 - SAME), shown
+            assert counts @ prices == pytest.approx(cost, rel=SAME), shown
+        below += find_arbitrage(x, prices) is not None
+    assert 20 < below < 150
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-3, 1e-6, 1e-8, 1e-12])
+@pytest.mark.parametrize("exponent", [1.0, 0.9, 0.99])
+def test_forty_versions_nearly_proportional(noise, exponent):
+    """Against the dynamic programme on whole sizes; the largest saving may be missed by what hardly counts."""
+    rng = np.random.default_rng(7)
+    for dear in (False, True):
+        x = np.sort(rng.choice(np.arange(1, 300), 40, replace=False))
+        prices = x**exponent * (1 + noise * rng.random(40))
+        if dear:
+            prices[rng.integers(20, 40)] *= 1.001
+        cost = [0.0]
+        for s in range(1, x[-1] + 1):
+            cost.append((np.array(cost)[np.maximum(s - x, 0)] + prices).min())
+        savings = prices - np.array(cost)[x]
+        found = find_arbitrage(x, prices)
+        if (savings <= SAVING * prices * (1 - 1e-3)).all():
+            assert found is None
+        else:
+            assert found.saving == pytest.approx(savings.max(), abs=2 * JOINED * prices[-1])
+            assert found.bundle @ x >= x[found.version]
+            assert found.bundle @ prices == pytest.approx(prices[found.version] - found.saving, rel=SAME)
+        repaired = repair(x.astype(float), prices)
+        assert repaired == pytest.approx(np.array(cost)[x], rel=JOINED)
+        assert find_arbitrage(x, repaired) is None
+
+
+@pytest.mark.parametrize("composition", ["additive", "quadratic"])
+def test_a_version_may_be_covered_by_a_million_copies(composition):
+    epsilons = np.array([1e-3, 2.5, 1e3])
+    x = epsilons if composition == "additive" else epsilons**2
+    copies = round(x[2] / x[0])
+    found = find_arbitrage(epsilons, [x[0], 1.1 * x[1], 1.01 * x[2]], composition=composition)
+    assert found.version == 2
+    assert found.bundle.tolist() == pytest.approx([copies, 0, 0], rel=SAME)  # one copy is within the tolerance
+    assert find_arbitrage(epsilons, x, composition=composition) is None
 
 
 @pytest.mark.parametrize(("step", "copies"), [(0.1, 10), (0.1, 3), (0.7, 3), (1 / 3, 3), (1e-3, 1000), (1.1, 7)])
