@@ -202,7 +202,7 @@ def long_study(tmp_path):
         )
     try:
         rounds = tmp_path / "results" / "medical_sharing" / "rounds"
-        wait_until(lambda: any(rounds.glob("part-*.parquet")), seconds=120)
+        wait_until(lambda: any(rounds.glob("part-*.parquet")), seconds=300)
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
