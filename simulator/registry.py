@@ -113,8 +113,8 @@ class Family:
             raise ValueError(f"the {self.noun} {name!r} is not a subclass of {self.base.__name__}")
         return cls
 
-    def create(self, name: str, options: Mapping[str, Any]) -> Any:
-        """Instance of the class behind `name` with a scenario's options.
+    def create(self, name: str, options: Mapping[str, Any], *given: Any, **named: Any) -> Any:
+        """Instance of the class behind `name` with a scenario's options, and with arguments that are none.
 
         Raises
         ------
@@ -128,6 +128,6 @@ class Family:
                 takes = ", ".join(allowed) or "no options (only keyword-only arguments of its constructor are)"
                 raise ValueError(f"the {self.noun} {name!r} has no option {option!r}; it takes {takes}")
         try:
-            return cls(**options)
+            return cls(*given, **named, **options)
         except Exception as error:  # a user's constructor may fail in any way
             raise ValueError(f"the {self.noun} {name!r} refuses its options: {error}") from error
