@@ -19,7 +19,7 @@ from simulator.privacy.amp import Neighbours, amp_noise
 from simulator.procurement.method import PROCUREMENT
 from simulator.settlement.rule import SETTLEMENT
 from simulator.valuation.estimator import VALUATION
-from simulator.valuation.games import check_game_options
+from simulator.valuation.games import GAMES, check_game_options
 
 #: Sources of data that a scenario can name, and what they are.
 DATASETS = {
@@ -197,8 +197,21 @@ class ValuationConfig(Section):
     game_options: dict[str, Any] = {}
     empty_utility: Literal["constant", "zero"] = "constant"
 
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        if name != "auto":
+            VALUATION.resolve(name)
+        return name
+
+    @field_validator("game")
+    @classmethod
+    def _known_game(cls, name: str) -> str:
+        GAMES.resolve(name)
+        return name
+
     @model_validator(mode="after")
-    def _method_and_game_exist(self) -> ValuationConfig:
+    def _options_fit(self) -> ValuationConfig:
         if self.method != "auto":
             VALUATION.create(self.method, self.method_options)
         elif self.method_options:
@@ -207,6 +220,12 @@ class ValuationConfig(Section):
             raise ValueError(f"method: found 'knn' for the game {self.game!r}; it values the game 'knn' only")
         check_game_options(self.game, self.game_options)
         return self
+
+    @property
+    def built_in(self) -> bool:
+        """Whether no code but this package's and scikit-learn's determines the values."""
+        names = (self.method, self.game, *self.game_options.values())
+        return not any(isinstance(name, str) and ":" in name and not name.startswith("sklearn.") for name in names)
 
     @property
     def empty(self) -> float | None:

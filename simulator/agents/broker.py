@@ -298,4 +298,4 @@ class Broker(MarketAgent):
                 **settings.method_options,
             )
 
-        return cached_valuation(game.content(), f"{settings} {self.streams}", compute)
+        return cached_valuation(game.content(), f"{settings} {self.streams}", compute, on_disk=settings.built_in)

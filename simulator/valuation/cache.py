@@ -33,7 +33,9 @@ VARIABLE = "DEALER_CACHE"
 _kept: OrderedDict[str, Valuation] = OrderedDict()
 
 
-def cached_valuation(content: Iterable[np.ndarray], settings: str, compute: Callable[[], Valuation]) -> Valuation:
+def cached_valuation(
+    content: Iterable[np.ndarray], settings: str, compute: Callable[[], Valuation], *, on_disk: bool = True
+) -> Valuation:
     """The valuation of this content under these settings, computed at most once while it is kept.
 
     Parameters
@@ -44,6 +46,8 @@ def cached_valuation(content: Iterable[np.ndarray], settings: str, compute: Call
         All else that determines the result: game, estimator, options, budget, tolerance, random stream.
     compute : callable
         Computes the valuation.
+    on_disk : bool
+        Whether it may be kept in a file as well. Not where code of a user's own computes it, which may change.
     """
     digest = hashlib.blake2b(settings.encode())
     for array in content:
@@ -53,7 +57,7 @@ def cached_valuation(content: Iterable[np.ndarray], settings: str, compute: Call
     if key in _kept:
         _kept.move_to_end(key)
         return _kept[key]
-    folder = cache_folder()
+    folder = cache_folder() if on_disk else None
     file = folder / f"{_on_this_machine(key)}.npz" if folder else None
     valuation = _read(file) if file else None
     if valuation is None:
@@ -110,8 +114,10 @@ def _on_this_machine(key: str) -> str:
     import sklearn
     from threadpoolctl import threadpool_info
 
-    pools = [[pool.get(name) for name in ("internal_api", "version", "architecture", "num_threads")]
-             for pool in threadpool_info()]
+    pools = [
+        [pool.get(name) for name in ("internal_api", "version", "architecture", "num_threads")]
+        for pool in threadpool_info()
+    ]
     libraries = f"{np.__version__} {scipy.__version__} {sklearn.__version__} {sorted(map(str, pools))}"
     return hashlib.blake2b(f"{key} {_code()} {libraries}".encode(), digest_size=20).hexdigest()
 

@@ -182,9 +182,7 @@ class SamplingEstimator(ValuationEstimator):
             for sample in self.draw(game, now, count):
                 now.add(sample)
         status: Status = "converged" if self._precise(now, tolerance) else "exhausted"
-        return Valuation(
-            now.mean, _stderr(now), now.evaluations, self.name, status, now.samples, copy.deepcopy(now)
-        )
+        return Valuation(now.mean, _stderr(now), now.evaluations, self.name, status, now.samples, copy.deepcopy(now))
 
     def _precise(self, now: Sampling, tolerance: float) -> bool:
         enough = now.samples >= self.min_samples
@@ -282,7 +280,7 @@ def _check_continuation(
             f"start must be a valuation of this game, found {len(start.values)} values for {game.n_players} players"
         )
     if rng is not None or options or method not in ("auto", start.method):
-        raise ValueError("start goes on by its own method, options and stream; allowed beside it are budget and tolerance")
+        raise ValueError("start goes on by its own method, options and stream, so these cannot be given with it")
     if start.sampling is None and start.status != "exact":
         raise ValueError("start has no sampling to go on with; a kept valuation of `cached_valuation` has none")
 

@@ -128,7 +128,7 @@ class RecordsGame(Described):
         ):
             if array.shape != (length,):
                 raise ValueError(f"{name} must have shape ({length},), one a record, found {array.shape}")
-            if len(array) and not (0 <= array.min() and array.max() < limit):
+            if len(array) and not (array.min() >= 0 and array.max() < limit):
                 raise ValueError(f"{name} must be in 0..{limit - 1}, found {array.min()}..{array.max()}")
 
     def _start(self) -> None:
@@ -250,9 +250,7 @@ class GramRidgeGame(RecordsGame):
     name = "ridge"
     source = "Liu et al. (2021)"
 
-    def __init__(
-        self, *data: Any, n_classes: int, empty_utility: float | None = None, ridge: float = 1.0
-    ) -> None:
+    def __init__(self, *data: Any, n_classes: int, empty_utility: float | None = None, ridge: float = 1.0) -> None:
         if not 0 < ridge < np.inf:
             raise ValueError(f"ridge must be positive and finite, found {ridge}")
         self.ridge = ridge
@@ -265,30 +263,32 @@ class GramRidgeGame(RecordsGame):
         if self.n_classes == 2:
             y = y[:, 1:]
         rows = np.hstack([x, y])
-        self._weights, side = x.shape[1], rows.shape[1]
-        self._products = np.zeros((self.n_players, side * side))
+        self._width, self._columns = x.shape[1], y.shape[1]
+        self._products = np.zeros((self.n_players, rows.shape[1] ** 2))
         for player in range(self.n_players):
             own = rows[self.players == player]
             self._products[player] = (own.T @ own).ravel()
         # The targets' own block needs only to be large enough for a positive definite whole.
-        penalty = [*np.full(self._weights - 1, self.ridge), 1e-9, *np.ones(y.shape[1])]
+        penalty = [*np.full(self._width - 1, self.ridge), 1e-9, *np.ones(self._columns)]
         self._penalty = np.diag(penalty).ravel()
         self._test = with_intercept(self.test_features).T
 
     def score(self, masks: np.ndarray) -> np.ndarray:
         """Test accuracy of each coalition's classifier, a share, shape (b,)."""
+        width, side = self._width, self._width + self._columns
         products = masks.astype(float) @ self._products
         products += self._penalty
-        side = self._weights
-        whole = products.reshape(len(masks), *[round(products.shape[1] ** 0.5)] * 2)
+        whole = products.reshape(-1, side, side)
         try:
             factor = np.linalg.cholesky(whole)
         except np.linalg.LinAlgError:  # columns that agree to rounding, at a tiny penalty
-            weights = np.linalg.solve(whole[:, :side, :side], whole[:, :side, side:])
+            weights = np.linalg.solve(whole[:, :width, :width], whole[:, :width, width:])
         else:
-            weights = _back_substitute(factor[:, :side, :side], factor[:, side:, :side].transpose(0, 2, 1).copy())
-        scores = weights.transpose(0, 2, 1) @ self._test if weights.shape[2] > 1 else weights[..., 0] @ self._test
-        predicted = scores > 0 if scores.ndim == 2 else scores.argmax(axis=1)
+            weights = _back_substitute(factor[:, :width, :width], factor[:, width:, :width].transpose(0, 2, 1).copy())
+        if self._columns == 1:
+            predicted = weights[..., 0] @ self._test > 0
+        else:
+            predicted = (weights.transpose(0, 2, 1) @ self._test).argmax(axis=1)
         return (predicted == self.test_labels).mean(axis=1)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp, softmax
 
 from simulator.valuation.games import RecordsGame, with_intercept
 
@@ -13,6 +12,8 @@ from simulator.valuation.games import RecordsGame, with_intercept
 MAX_COEFFICIENTS = 256
 #: Newton steps; ten are usual.
 STEPS = 50
+#: Times a step is halved at most.
+HALVINGS = 20
 #: Largest entry of the gradient at which a fit is done, in units of one record.
 GRADIENT = 1e-6
 
@@ -34,9 +35,7 @@ class LogisticGame(RecordsGame):
     name = "logistic"
     batch = 64
 
-    def __init__(
-        self, *data: Any, n_classes: int, empty_utility: float | None = None, ridge: float = 1.0
-    ) -> None:
+    def __init__(self, *data: Any, n_classes: int, empty_utility: float | None = None, ridge: float = 1.0) -> None:
         if not 0 < ridge < np.inf:
             raise ValueError(f"ridge must be positive and finite, found {ridge}")
         self.ridge = ridge
@@ -68,50 +67,48 @@ class LogisticGame(RecordsGame):
 
     def fit(self, members: np.ndarray) -> np.ndarray:
         """Weights of each coalition's model, shape (b, columns, d + 1), for members of shape (b, N), 0 or 1."""
-        weights = np.zeros((len(members), self._columns, self._x.shape[1]))
-        active = np.arange(len(members))
+        fitted = np.zeros((len(members), self._columns, self._x.shape[1]))
+        active, weights = np.arange(len(members)), fitted
+        chance, loss = self._evaluate(members, weights)
         for _ in range(STEPS):
-            own, current = members[active], weights[active]
-            chance = self._chances(current)
-            gradient = (own[:, None] * (chance - self._y)) @ self._x + current * self._penalty
+            gradient = (members[:, None] * (chance - self._y)) @ self._x + weights * self._penalty
             todo = np.abs(gradient).max(axis=(1, 2)) > GRADIENT
             if not todo.any():
                 break
-            active, own, current = active[todo], own[todo], current[todo]
-            step = np.linalg.solve(self._hessian(own, chance[todo]), gradient[todo].reshape(len(active), -1, 1))
-            weights[active] = self._descend(own, current, step.reshape(current.shape))
-        return weights
+            active, members, weights, chance = active[todo], members[todo], weights[todo], chance[todo]
+            step = np.linalg.solve(self._hessian(members, chance), gradient[todo].reshape(len(active), -1, 1))
+            weights, chance, loss = self._descend(members, weights, step.reshape(weights.shape), loss[todo])
+            fitted[active] = weights
+        return fitted
 
-    def _scores(self, weights: np.ndarray) -> np.ndarray:
-        scores = weights @ self._x.T
-        return np.concatenate([np.zeros_like(scores), scores], axis=1) if self._columns == 1 else scores
-
-    def _chances(self, weights: np.ndarray) -> np.ndarray:
-        return np.asarray(softmax(self._scores(weights), axis=1))[:, -self._columns :]
-
-    def _hessian(self, own: np.ndarray, chance: np.ndarray) -> np.ndarray:
-        b, columns, width = len(own), self._columns, self._x.shape[1]
-        blocks = np.empty((b, columns, width, columns, width))
-        for i in range(columns):
-            for j in range(columns):
-                weight = own * chance[:, i] * ((i == j) - chance[:, j])
-                blocks[:, i, :, j] = (weight @ self._outer).reshape(b, width, width)
-        return blocks.reshape(b, columns * width, columns * width) + np.diag(np.tile(self._penalty, columns))
-
-    def _loss(self, own: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        scores = self._scores(weights)
-        right = (scores[:, -self._columns :] * self._y).sum(axis=1)
-        records = (own * (np.asarray(logsumexp(scores, axis=1)) - right)).sum(axis=1)
-        return records + 0.5 * (weights**2 * self._penalty).sum(axis=(1, 2))
-
-    def _descend(self, own: np.ndarray, weights: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Newton's step, halved for those coalitions whose loss it would raise."""
-        size = np.ones((len(own), 1, 1))
-        before = self._loss(own, weights)
-        for _ in range(20):
+    def _descend(
+        self, members: np.ndarray, weights: np.ndarray, step: np.ndarray, before: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Newton's step, halved for those coalitions whose loss it would raise: weights, chances and losses."""
+        size = np.ones((len(members), 1, 1))
+        for _ in range(HALVINGS):
+            chance, loss = self._evaluate(members, weights - size * step)
             # Near the optimum the loss is flat to rounding.
-            worse = self._loss(own, weights - size * step) > before + 1e-9 * np.abs(before)
+            worse = loss > before + 1e-9 * np.abs(before)
             if not worse.any():
                 break
             size[worse] /= 2
-        return weights - size * step
+        return weights - size * step, chance, loss
+
+    def _evaluate(self, members: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Chance of each column's class for every record, (b, columns, N), and the penalised loss, (b,)."""
+        scores = weights @ self._x.T
+        # Of two classes, the first one's score is fixed at 0.
+        level = np.logaddexp(0.0, scores[:, 0]) if self._columns == 1 else np.logaddexp.reduce(scores, axis=1)
+        records = level - (scores * self._y).sum(axis=1)
+        loss = (members * records).sum(axis=1) + 0.5 * (weights**2 * self._penalty).sum(axis=(1, 2))
+        return np.exp(scores - level[:, None]), loss
+
+    def _hessian(self, members: np.ndarray, chance: np.ndarray) -> np.ndarray:
+        b, columns, width = len(members), self._columns, self._x.shape[1]
+        blocks = np.empty((b, columns, width, columns, width))
+        for i in range(columns):
+            for j in range(columns):
+                weight = members * chance[:, i] * ((i == j) - chance[:, j])
+                blocks[:, i, :, j] = (weight @ self._outer).reshape(b, width, width)
+        return blocks.reshape(b, columns * width, columns * width) + np.diag(np.tile(self._penalty, columns))

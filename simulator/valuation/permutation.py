@@ -50,8 +50,8 @@ class PermutationSampling(SamplingEstimator):
     def _follow_truncated(self, game: Game, sampling: Sampling, orders: np.ndarray) -> np.ndarray:
         """Utilities along the orders, on a straight line to the end from where they come close to it."""
         n = orders.shape[1]
-        everybody = sampling.ends[1]
-        utility = np.linspace(*sampling.ends, n + 1) + np.zeros((len(orders), 1))
+        nobody, everybody = sampling.ends.tolist()
+        utility = np.tile(np.linspace(nobody, everybody, n + 1), (len(orders), 1))
         masks = np.zeros(orders.shape, dtype=bool)
         going = np.arange(len(orders))
         for size in range(1, n):
@@ -60,8 +60,7 @@ class PermutationSampling(SamplingEstimator):
             masks[going, orders[going, size - 1]] = True
             utility[going, size] = game.utility(masks[going])
             sampling.evaluations += len(going)
-            rest = np.linspace(utility[going, size], np.full(len(going), everybody), n - size + 1, axis=1)
-            utility[going, size:] = rest
+            utility[going, size:] = np.linspace(utility[going, size], everybody, n - size + 1, axis=1)
         return utility
 
 

@@ -47,7 +47,7 @@ class ScikitLearnGame(RecordsGame):
         n_classes: int,
         empty_utility: float | None = None,
         classifier: str | ClassifierMixin = "sklearn.linear_model:LogisticRegression",
-        classifier_options: Mapping[str, Any] = {},  # noqa: B006  # never changed
+        classifier_options: Mapping[str, Any] = {},  # read only
         scoring: str | Callable[[Any, np.ndarray, np.ndarray], float] = "accuracy",
     ) -> None:
         from sklearn.base import clone

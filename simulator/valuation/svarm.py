@@ -50,7 +50,9 @@ class StratifiedSVARM(ComplementaryContributions):
         # Members less others: slope * n / (n - 1), and half that where one block serves both.
         weight = np.where(2 * blocks[first] == n, 0.5, 1.0) @ basis[first]
         learned["squares"] = learned["squares"] + _within(linear, first).T @ _within(linear, first)
-        learned["products"] = learned["products"] + _within(linear, first).T @ _within(contribution[:, None], first)[:, 0]
+        learned["products"] = (
+            learned["products"] + _within(linear, first).T @ _within(contribution[:, None], first)[:, 0]
+        )
         return rest + slopes * (n / (n - 1)) * (weight @ learned["factors"])
 
 
