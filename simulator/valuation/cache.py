@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import os
 import pkgutil
+import platform
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +60,7 @@ def cached_valuation(
         _kept.move_to_end(key)
         return _kept[key]
     folder = cache_folder() if on_disk else None
-    file = folder / f"{_on_this_machine(key)}.npz" if folder else None
+    file = folder / f"{_digest(key, _code(), _libraries())}.npz" if folder else None
     valuation = _read(file) if file else None
     if valuation is None:
         start = time.perf_counter()
@@ -98,6 +100,10 @@ def kept_files() -> list[Path]:
     return sorted(folder.glob("*.npz")) if folder else []
 
 
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b(" ".join(texts).encode(), digest_size=20).hexdigest()
+
+
 @cache
 def _code() -> str:
     """Digest of this package's source: a valuation by other code is another valuation."""
@@ -108,24 +114,24 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _on_this_machine(key: str) -> str:
-    """The key on this machine: other libraries, processors or threads may round differently."""
-    import scipy
-    import sklearn
+def _libraries() -> str:
+    """What else may round differently: libraries, the processor they are made for, threads."""
     from threadpoolctl import threadpool_info
 
-    pools = [
-        [pool.get(name) for name in ("internal_api", "version", "architecture", "num_threads")]
-        for pool in threadpool_info()
-    ]
-    libraries = f"{np.__version__} {scipy.__version__} {sklearn.__version__} {sorted(map(str, pools))}"
-    return hashlib.blake2b(f"{key} {_code()} {libraries}".encode(), digest_size=20).hexdigest()
+    told = ("internal_api", "version", "architecture", "num_threads")
+    pools = sorted(str([pool.get(name) for name in told]) for pool in threadpool_info())
+    return " ".join([platform.machine(), *_versions(), *pools])
+
+
+@cache
+def _versions() -> list[str]:
+    return [version(name) for name in ("numpy", "scipy", "scikit-learn")]
 
 
 def _read(file: Path) -> Valuation | None:
     """The valuation of a file; None if there is none, or it is damaged."""
     try:
-        with np.load(file) as kept:
+        with file.open("rb") as handle, np.load(handle) as kept:
             return Valuation(
                 kept["values"],
                 kept["stderr"],

@@ -282,7 +282,7 @@ class GramRidgeGame(RecordsGame):
         try:
             factor = np.linalg.cholesky(whole)
         except np.linalg.LinAlgError:  # columns that agree to rounding, at a tiny penalty
-            weights = np.linalg.solve(whole[:, :width, :width], whole[:, :width, width:])
+            weights = np.linalg.pinv(whole[:, :width, :width], hermitian=True) @ whole[:, :width, width:]
         else:
             weights = _back_substitute(factor[:, :width, :width], factor[:, width:, :width].transpose(0, 2, 1).copy())
         if self._columns == 1:

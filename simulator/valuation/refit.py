@@ -77,13 +77,12 @@ class ScikitLearnGame(RecordsGame):
         one_class = (labels == labels[0]).all()
         model = DummyClassifier(strategy="prior") if one_class else clone(self.classifier)
         try:
-            model.fit(features, labels)
+            return self._measured(model.fit(features, labels))
         except ValueError as error:
             raise ValueError(
-                f"the classifier {type(model).__name__} cannot be trained on a coalition of {len(labels)} records: "
-                f"{str(error).splitlines()[0]}"
+                f"the classifier {type(model).__name__} cannot be trained and scored on a coalition of "
+                f"{len(labels)} records: {str(error).splitlines()[0]}"
             ) from error
-        return self._measured(model)
 
     def _measured(self, model: Any) -> float:
         if len(model.classes_) < self.n_classes:
