@@ -154,6 +154,10 @@ class SamplingEstimator(ValuationEstimator):
         """Evaluations of one sample at most; 0 where the values are known without sampling."""
         raise TypeError(f"{type(self).__name__} has no method 'cost'")
 
+    def batch_samples(self, n: int) -> int:
+        """Samples drawn together."""
+        return max(1, self.batch // self.cost(n))
+
     def begin(self, game: Game, rng: np.random.Generator) -> Sampling:
         """Evaluate what every sample shares."""
         n = game.n_players
@@ -173,7 +177,7 @@ class SamplingEstimator(ValuationEstimator):
         if cost == 0:
             values = now.known + (now.total - now.known.sum()) / len(now.known)
             return Valuation(values, np.zeros(len(values)), now.evaluations, self.name)
-        batch = max(1, self.batch // cost)
+        batch = self.batch_samples(game.n_players)
         while not (now.samples % batch == 0 and self._precise(now, tolerance)):
             room = max(2 - now.samples, (budget - now.evaluations) // cost)
             count = min(batch - now.samples % batch, room)

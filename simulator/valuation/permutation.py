@@ -36,6 +36,10 @@ class PermutationSampling(SamplingEstimator):
         """An order's coalitions besides the empty and the grand one, twice for an order and its reverse."""
         return (n - 1) * (1 + self.antithetic)
 
+    def batch_samples(self, n: int) -> int:
+        """Truncated orders are followed side by side, one evaluation of each at a time."""
+        return self.batch // 8 if self.truncation else super().batch_samples(n)
+
     def draw(self, game: Game, sampling: Sampling, count: int) -> Iterator[np.ndarray]:
         """Gains along random orders. Every order's gains sum to U(N) - U(empty)."""
         n = game.n_players

@@ -79,7 +79,7 @@ def main():
         f"\nThe reference for 100 owners has a relative error of "
         f"{np.linalg.norm(long.stderr) / np.linalg.norm(long.values):.2%}."
     )
-    show(game, long.values, (5_000, 20_000, 80_000), 20)
+    show(game, long.values, (5_000, 20_000, 80_000), 10)
     for method in ("complementary", "svarm"):
         error, _, seconds = measure(game, long.values, method, 45_000, 10)
         print(f"{method}, 45,000 evaluations: error {error:.3f}, {seconds:.2f} s")
