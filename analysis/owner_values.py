@@ -107,13 +107,13 @@ def value_owners(
     classes, codes = np.unique(labels, return_inverse=True)
     names, holders = np.unique(owners, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"found the class {classes[0]!r} alone; at least two are needed")
+        raise ValueError(f"found the class {str(classes[0])!r} alone; at least two are needed")
     streams = Streams(seed)
     order = streams.generator("data.split").permutation(len(codes))
     n_test = max(1, round(test_share * len(order)))
     test, train = order[:n_test], np.sort(order[n_test:])
     if len(train) == 0:
-        raise ValueError(f"found {len(order)} records; at least two are needed, to train and to test")
+        raise ValueError(f"no record is left to train on: found {len(order)}, of which {n_test} are held out to test")
     shards = make_shards(Records(features, codes, len(classes)), train, test, holders[train])
     made = GAMES.create(
         game,
