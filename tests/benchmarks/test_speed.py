@@ -3,6 +3,9 @@
 Run with `make bench`. Nothing here asserts a time.
 """
 
+import importlib.util
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
@@ -13,7 +16,7 @@ from scenarios.runner import run_one
 from simulator import MarketConfig
 from simulator.pricing import maximize_revenue
 from simulator.privacy import PrivateLogisticRegression
-from simulator.valuation import GramRidgeGame
+from simulator.valuation import GramRidgeGame, ScikitLearnGame, valuation_games
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -52,6 +55,38 @@ def test_refitted_utility(benchmark):
             RidgeClassifier().fit(X[:455][used], Y[:455][used]).score(X[455:], Y[455:])
 
     benchmark.pedantic(refit, rounds=3)
+
+
+GAMES = "utility of 64 coalitions of 100 owners by game, and refitted by pyDVL where it is installed"
+COALITIONS = np.random.default_rng(0).random((64, 100)) < 0.5
+
+
+@pytest.mark.benchmark(group=GAMES)
+@pytest.mark.parametrize("name", sorted(valuation_games()))
+def test_game(benchmark, name):
+    game = valuation_games()[name](X[:455], Y[:455], np.arange(455) % 100, 100, X[455:], Y[455:], n_classes=2)
+    benchmark.pedantic(game.utility, (COALITIONS,), rounds=3)
+
+
+if importlib.util.find_spec("pydvl"):
+
+    @pytest.mark.benchmark(group=GAMES)
+    def test_pydvl_utility(benchmark):
+        """The game "sklearn" with a ridge classifier, in pyDVL's terms."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what its dependencies deprecate is not our concern
+            from pydvl.valuation import Dataset, GroupedDataset, ModelUtility, Sample, SupervisedScorer
+
+        owners = np.arange(455) % 100
+        train = GroupedDataset.from_dataset(Dataset(X[:455], Y[:455]), owners)
+        scorer = SupervisedScorer("accuracy", Dataset(X[455:], Y[455:]), default=0.0)
+        utility = ModelUtility(RidgeClassifier(), scorer).with_dataset(train)
+        samples = [Sample(None, np.flatnonzero(mask)) for mask in COALITIONS]
+        found = benchmark.pedantic(lambda: [utility(sample) for sample in samples], rounds=3)
+        game = ScikitLearnGame(
+            X[:455], Y[:455], owners, 100, X[455:], Y[455:], n_classes=2, classifier=RidgeClassifier()
+        )
+        assert found == pytest.approx(game.utility(COALITIONS).tolist())  # the same game
 
 
 @pytest.mark.benchmark(group="private training against scikit-learn's logistic regression")
