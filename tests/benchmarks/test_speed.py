@@ -3,9 +3,6 @@
 Run with `make bench`. Nothing here asserts a time.
 """
 
-import importlib.util
-import warnings
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
@@ -16,7 +13,7 @@ from scenarios.runner import run_one
 from simulator import MarketConfig
 from simulator.pricing import maximize_revenue
 from simulator.privacy import PrivateLogisticRegression
-from simulator.valuation import GramRidgeGame, ScikitLearnGame, valuation_games
+from simulator.valuation import GramRidgeGame, valuation_games
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -57,7 +54,7 @@ def test_refitted_utility(benchmark):
     benchmark.pedantic(refit, rounds=3)
 
 
-GAMES = "utility of 64 coalitions of 100 owners by game, and refitted by pyDVL where it is installed"
+GAMES = "utility of 64 coalitions of 100 owners by game, one of them refitting scikit-learn's logistic regression"
 COALITIONS = np.random.default_rng(0).random((64, 100)) < 0.5
 
 
@@ -66,27 +63,6 @@ COALITIONS = np.random.default_rng(0).random((64, 100)) < 0.5
 def test_game(benchmark, name):
     game = valuation_games()[name](X[:455], Y[:455], np.arange(455) % 100, 100, X[455:], Y[455:], n_classes=2)
     benchmark.pedantic(game.utility, (COALITIONS,), rounds=3)
-
-
-if importlib.util.find_spec("pydvl"):
-
-    @pytest.mark.benchmark(group=GAMES)
-    def test_pydvl_utility(benchmark):
-        """The game "sklearn" with a ridge classifier, in pyDVL's terms."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what its dependencies deprecate is not our concern
-            from pydvl.valuation import Dataset, GroupedDataset, ModelUtility, Sample, SupervisedScorer
-
-        owners = np.arange(455) % 100
-        train = GroupedDataset.from_dataset(Dataset(X[:455], Y[:455]), owners)
-        scorer = SupervisedScorer("accuracy", Dataset(X[455:], Y[455:]), default=0.0)
-        utility = ModelUtility(RidgeClassifier(), scorer).with_dataset(train)
-        samples = [Sample(None, np.flatnonzero(mask)) for mask in COALITIONS]
-        found = benchmark.pedantic(lambda: [utility(sample) for sample in samples], rounds=3)
-        game = ScikitLearnGame(
-            X[:455], Y[:455], owners, 100, X[455:], Y[455:], n_classes=2, classifier=RidgeClassifier()
-        )
-        assert found == pytest.approx(game.utility(COALITIONS).tolist())  # the same game
 
 
 @pytest.mark.benchmark(group="private training against scikit-learn's logistic regression")
