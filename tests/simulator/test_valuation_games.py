@@ -137,12 +137,17 @@ def test_logistic_coalitions_may_lack_classes(loader):
     assert game.utility(coalitions(6)[1:]) == pytest.approx(expected, abs=1e-12)
 
 
-def test_newtons_method_is_damped_where_it_would_overshoot():
-    """Separable records at a tiny penalty, far from the origin: plain Newton steps diverge here."""
-    features = np.array([[-1000.0], [-999.0], [1.0], [5.0]])
-    labels = np.array([0, 0, 1, 1])
-    game = LogisticGame(features, labels, np.zeros(4, int), 1, features, labels, n_classes=2, ridge=1e-6)
-    assert game.utility(np.array([[True]])).tolist() == [1.0]
+def test_a_step_that_overshoots_is_halved():
+    """Newton's own steps hardly ever do; so a thousand times a right one and a right one are given side by side."""
+    features, labels, test, test_labels, _ = standardised(load_breast_cancer, 40)
+    game = LogisticGame(features[:, :4], labels, np.zeros(40, int), 1, test[:, :4], test_labels, n_classes=2)
+    members = np.ones((2, 40))
+    start = np.zeros((2, 1, 5))
+    _, before = game._evaluate(members, start)
+    step = -0.1 * game.fit(members) * np.array([1000.0, 1.0])[:, None, None]
+    weights, _, loss = game._descend(members, start, step, before)
+    assert (loss < before).all()
+    assert np.array_equal(weights[1], -step[1])
 
 
 def test_a_logistic_model_too_large_for_newtons_method_is_refused():
