@@ -202,6 +202,24 @@ def test_a_market_is_the_same_with_and_without_kept_valuations(make_config, fold
         pd.testing.assert_frame_equal(table, without[name], check_exact=True)
 
 
+def test_other_settings_of_a_market_are_valued_anew(make_config):
+    """The same records under another method, budget or game, in one process."""
+    clear_valuations()
+    found = []
+    for settings in (
+        {"method": "svarm", "budget": 60, "tolerance": 0.0},
+        {"method": "permutation", "budget": 60, "tolerance": 0.0},
+        {"method": "svarm", "budget": 200, "tolerance": 0.0},
+        {"game": "knn"},
+        {"game": "knn", "game_options": {"k": 1}},
+        {"game": "knn", "empty_utility": "zero"},
+    ):
+        market = Market(make_config(data="iris", owners={"count": 8}, broker={"valuation": settings}))
+        market.step()
+        found.append(tuple(market.broker._valuation.values))
+    assert len(set(found)) == len(found)
+
+
 def test_values_of_a_users_own_class_are_not_kept_in_files(make_config, folder, tmp_path, monkeypatch):
     (tmp_path / "own_estimator.py").write_text(
         "from simulator.valuation.svarm import StratifiedSVARM\n"
