@@ -11,13 +11,14 @@ from simulator.pricing import pricing_strategies
 from simulator.procurement import procurement_methods
 from simulator.registry import Described
 from simulator.settlement import settlement_rules
-from simulator.valuation import valuation_estimators
+from simulator.valuation import valuation_estimators, valuation_games
 
 #: Title of each list, and the setting that takes its names.
 TITLES = {
     "strategies": ("Pricing strategies", "broker.pricing"),
     "procurement": ("Procurement methods", "broker.procurement"),
     "valuation": ("Valuation methods", "broker.valuation.method"),
+    "games": ("Games, what a coalition's records are worth", "broker.valuation.game"),
     "settlement": ("Settlement rules", "broker.settlement"),
     "behaviours": ("Behaviours of owners and buyers", "owners.SEGMENT.behaviour, buyers.SEGMENT.behaviour"),
     "datasets": ("Data sets", "data.source"),
@@ -31,6 +32,7 @@ def catalogue() -> dict[str, list[tuple[str, str, str]]]:
         "strategies": _described(pricing_strategies()),
         "procurement": _described(procurement_methods()),
         "valuation": _described(valuation_estimators()),
+        "games": _described(valuation_games()),
         "settlement": _described(settlement_rules()),
         "behaviours": [
             *((name, f"(owner) {summary}", source) for name, summary, source in _described(owner_behaviours())),

@@ -63,6 +63,7 @@ class Kind(StrEnum):
     strategies = "strategies"
     procurement = "procurement"
     valuation = "valuation"
+    games = "games"
     settlement = "settlement"
     behaviours = "behaviours"
     datasets = "datasets"
@@ -88,6 +89,15 @@ Bundles = Annotated[
         help="What a bundle of versions is worth: the sum of its epsilons, or the root of the sum of their squares.",
     ),
 ]
+
+
+class Empty(StrEnum):
+    """What no records are worth."""
+
+    constant = "constant"
+    zero = "zero"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a figure into a .png, .pdf or .svg file.")]
 
@@ -332,6 +342,116 @@ def arbitrage(
     else:
         covers = cheapest_covers(versions, posted, composition=composition.value)
         typer.echo(in_words(found, versions, posted) + "\n\n" + text_table(cover_table(covers, versions, posted)))
+
+
+@app.command()
+def value(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA.csv", help="A CSV file of records: a class, an owner, and features.")
+    ],
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the class of each record.")],
+    owners: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the owner of each record.")],
+    method: Annotated[
+        str, typer.Option(help="A valuation method (see `dealer list valuation`), auto, or your own as module:Class.")
+    ] = "auto",
+    budget: Annotated[int, typer.Option(min=1, help="Models that sampling may train and test.")] = 20_000,
+    tolerance: Annotated[float, typer.Option(min=0, help="Relative error at which sampling stops.")] = 0.05,
+    game: Annotated[
+        str, typer.Option(help="What records are worth (see `dealer list games`), or your own as module:Class.")
+    ] = "ridge",
+    game_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of the game, such as `ridge=10`; may be repeated."),
+    ] = None,
+    empty: Annotated[
+        Empty, typer.Option(help="What no records are worth: the best constant prediction, or zero.")
+    ] = Empty.constant,
+    test_share: Annotated[float, typer.Option(help="Share of the records held out to test, between 0 and 1.")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the records held out and of the sampling.")] = 0,
+    json_: Json = False,
+    plot: Plot = None,
+) -> None:
+    """Value the owners of records by their Shapley values.
+
+    Every column besides the label and the owners is a feature, and must hold numbers. Models are trained on the
+    records of coalitions of owners and tested on records held out at random, whoever owns them.
+
+    Examples
+    --------
+        dealer value records.csv --label diagnosis --owners hospital
+
+        dealer value records.csv --label diagnosis --owners hospital --game logistic --plot values.pdf
+
+        dealer value records.csv --label diagnosis --owners hospital --game knn --game-option k=3 --json
+    """
+    _check_figure(plot)
+    if not 0 < test_share < 1:
+        raise InputError(f"--test-share: found {test_share}; allowed are numbers between 0 and 1")
+    if not tolerance >= 0:
+        raise InputError(f"--tolerance: found {tolerance}; allowed are numbers >= 0")
+    _find_own_classes(str(data))
+    from analysis.inputs import read_records
+    from analysis.owner_values import in_words, value_owners, value_table
+    from analysis.tables import plain, text_table
+    from simulator.valuation.estimator import VALUATION
+    from simulator.valuation.games import GAMES, check_game_options
+
+    options = {}
+    if game_option:
+        from scenarios.experiment import parse_setting
+
+        options = dict(parse_setting(setting, "--game-option", "ridge=10") for setting in game_option)
+    for name, check in (
+        ("--method", lambda: method == "auto" or VALUATION.create(method, {})),
+        ("--game", lambda: GAMES.resolve(game)),
+        ("--game-option", lambda: check_game_options(game, options)),
+    ):
+        try:
+            check()
+        except ValueError as error:
+            raise InputError(f"{name}: {error}") from None
+    records = read_records(data, label, owners)
+    try:
+        valued = value_owners(
+            *records,
+            method=method,
+            budget=budget,
+            tolerance=tolerance,
+            game=game,
+            game_options=options,
+            empty_utility=0.0 if empty is Empty.zero else None,
+            test_share=test_share,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise InputError(f"{str(data)!r} cannot be valued: {error}") from None
+    if plot is not None:
+        from analysis import plots
+
+        _save(plots.owner_values(valued), plot)
+    if json_:
+        typer.echo(json.dumps(plain(valued)))
+    else:
+        typer.echo(text_table(value_table(valued)) + "\n\n" + in_words(valued))
+
+
+@app.command()
+def cache(clear: Annotated[bool, typer.Option("--clear", help="Remove the kept valuations.")] = False) -> None:
+    """Show where valuations are kept between runs, or remove them.
+
+    Set the variable DEALER_CACHE to another folder, or to `off`, which keeps none. Results are the same either way.
+    """
+    from simulator.valuation.cache import cache_folder, kept_files
+
+    folder, files = cache_folder(), kept_files()
+    if folder is None:
+        typer.echo("No valuations are kept: DEALER_CACHE is off.")
+        return
+    size = sum(file.stat().st_size for file in files) / 1e6
+    if clear:
+        for file in files:
+            file.unlink(missing_ok=True)
+    typer.echo(f"{'Removed' if clear else 'Kept'}: {len(files)} valuations ({size:.1f} MB) in {folder}")
 
 
 def main() -> None:

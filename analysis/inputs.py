@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,24 +18,29 @@ MAX_BYTES = 500_000_000
 
 @dataclass(frozen=True)
 class Allowed:
-    """Numbers that may stand in a column: positive ones of a size that can be reckoned with, and perhaps 0."""
+    """Numbers that may stand in a column: positive ones of a size that can be reckoned with, perhaps 0 and negative."""
 
     zero: bool = False
+    negative: bool = False
     smallest: float = 1e-15
     largest: float = 1e15
 
     def test(self, values: np.ndarray) -> np.ndarray:
         """Which of the values are allowed, shape of `values`."""
-        return ((values >= self.smallest) & (values <= self.largest)) | (self.zero & (values == 0))
+        size = np.abs(values) if self.negative else values
+        return ((size >= self.smallest) & (size <= self.largest)) | (self.zero & (values == 0))
 
     def words(self, value: float) -> str:
         """What is allowed, as said to somebody who gave `value`."""
+        if self.negative:
+            return f"numbers from {-self.largest:g} to {self.largest:g}"
         size = f" of size {self.smallest:g} to {self.largest:g}" if value > 0 else ""
         return f"numbers {'>=' if self.zero else '>'} 0{size}"
 
 
 POSITIVE = Allowed()
 NON_NEGATIVE = Allowed(zero=True)
+ANY = Allowed(zero=True, negative=True, smallest=0.0)
 #: Privacy levels: the number of copies of one that cover another must be countable.
 EPSILON = Allowed(smallest=1e-4, largest=1e4)
 
@@ -68,20 +73,66 @@ def read_columns(
     InputError
         If the file cannot be read, a column is missing or there twice, or a cell is not allowed.
     """
+    header, rows = _header_and_rows(path)
+    wanted = {**columns, **{name: allowed for name, allowed in (optional or {}).items() if name in header}}
+    _check_named_once(path, header, wanted)
+    return pd.DataFrame({name: _numbers(name, rows[header.index(name)], wanted[name]) for name in wanted})
+
+
+def read_records(path: Path, label: str, owners: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labelled records of a CSV file and who owns them.
+
+    All columns but the label's and the owners' are features. Empty rows are left out.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file in UTF-8.
+    label, owners : str
+        The columns of the class and of the owner of each record, of any text.
+
+    Returns
+    -------
+    features, labels, owners : array of float, shape (N, d), and arrays of str, shape (N,)
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, a column is missing or there twice, there is no feature, or a cell is empty or not
+        a number where it must be.
+    """
+    header, rows = _header_and_rows(path)
+    if label == owners:
+        raise InputError(f"--owners: found {owners!r}, which is the label; allowed is another column")
+    _check_named_once(path, header, header)
+    _check_named_once(path, header, (label, owners))
+    names = [name for name in header if name not in (label, owners)]
+    if not names:
+        raise InputError(f"{str(path)!r} holds no feature besides {label!r} and {owners!r}; at least one is needed")
+    texts = {name: rows[header.index(name)].str.strip() for name in (label, owners)}
+    for name, cells in texts.items():
+        if (cells == "").any():
+            raise InputError(f"{name}: found nothing in row {cells.index[cells == ''][0]}; every cell must be filled")
+    features = np.column_stack([_numbers(name, rows[header.index(name)], ANY) for name in names])
+    return features, texts[label].to_numpy(dtype=str), texts[owners].to_numpy(dtype=str)
+
+
+def _header_and_rows(path: Path) -> tuple[list[str], pd.DataFrame]:
     table = _read(path)
-    header = [name.strip() for name in table.iloc[0]]
     rows = table.iloc[1:]
     rows = rows[(rows != "").any(axis=1)]
-    wanted = {**columns, **{name: allowed for name, allowed in (optional or {}).items() if name in header}}
-    for name in wanted:
+    if rows.empty:
+        raise InputError(f"{str(path)!r} has no rows below its header; allowed is one or more")
+    return [name.strip() for name in table.iloc[0]], rows
+
+
+def _check_named_once(path: Path, header: list[str], names: Iterable[str]) -> None:
+    for name in names:
         if header.count(name) != 1:
             found = ", ".join(map(repr, header[:10])) + (", ..." if len(header) > 10 else "")
             raise InputError(
                 f"{name}: the header of {str(path)!r} must name this column once, separated by commas; found {found}"
             )
-    if rows.empty:
-        raise InputError(f"{str(path)!r} has no rows below its header; allowed is one or more")
-    return pd.DataFrame({name: _numbers(name, rows[header.index(name)], wanted[name]) for name in wanted})
 
 
 def parse_epsilons(text: str) -> np.ndarray:

@@ -18,6 +18,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
 
 from analysis.compare import METRICS, Question, compare
+from analysis.owner_values import OwnerValues
 from analysis.price_lists import SurveyPricing, cheapest_covers
 from analysis.tables import amount, number
 from scenarios.store import Results
@@ -41,6 +42,8 @@ MOST_MARKS = 6000
 FEW = 30
 #: Up to this many versions, each has a panel of its own.
 MOST_PANELS = 6
+#: Up to this many owners, each is named.
+MOST_NAMES = 60
 #: Candidate prices by kind: label, colour, mark, and a shift off the version's epsilon in points.
 CANDIDATES = {
     "SU": ("SU: answers", PALETTE[0], "o", 0.0),
@@ -421,6 +424,39 @@ def _cover_steps(epsilons: np.ndarray, prices: np.ndarray, composition: Composit
         edges.append(min(max(float(bundle @ x), edges[-1] + x[-1] / RESOLUTION), x[-1]))
         costs.append(cost)
     return (np.array(edges) if composition == "additive" else np.sqrt(edges)), np.array(costs)
+
+
+def owner_values(valued: OwnerValues) -> Figure:
+    """Shapley values of owners, largest first, with 95% intervals; of many owners without their names."""
+    n = len(valued.values)
+    named = n <= MOST_NAMES
+    with _style():
+        figure = _figure(7.2, 1.1 + 0.22 * n if named else 5.0)
+        axes = figure.subplots()
+        y = np.arange(n)[::-1]
+        errors = np.array([valued.values - valued.low, valued.high - valued.values])
+        axes.errorbar(
+            valued.values,
+            y,
+            xerr=errors if errors.any() else None,
+            fmt="o",
+            color=PALETTE[0],
+            ecolor=PALETTE[5],
+            capsize=2 if named else 0,
+            markersize=4 if named else 2.5,
+        )
+        axes.axvline(0, color="#666666", linewidth=0.8)
+        if named:
+            axes.set_yticks(y, [str(name)[:30] for name in valued.owners])
+        else:
+            axes.set_yticks([n - 1, 0], ["1", str(n)])
+            axes.set_ylabel("rank of the owner")
+        axes.set_ylim(-0.6, n - 0.4)
+        axes.set_xlabel("Shapley value, in units of the utility")
+        axes.set_title(f"Game {valued.game}, method {valued.method}, {valued.evaluations:,} evaluations")
+        axes.grid(axis="x", color="#E5E5E5")
+        axes.grid(axis="y", visible=False)
+        return figure
 
 
 def _line(position: int) -> dict[str, Any]:

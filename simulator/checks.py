@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,8 @@ from simulator.pricing.strategy import PricingContext, PricingStrategy
 from simulator.pricing.survey import Survey
 from simulator.procurement.method import ProcurementMethod, maximize_coverage
 from simulator.records import Menu, Purchases, Receipts
+from simulator.valuation.estimator import ValuationEstimator, shapley_values
+from simulator.valuation.games import Game
 
 
 def check_described(cls: type[Any]) -> None:
@@ -173,6 +176,125 @@ def check_procurement_method(cls: type[ProcurementMethod], *, seed: int = 0, cas
         assert own <= bound * (1 + 1e-9), f"{shown}: its choice is worth {own}, more than its bound {bound}"
     exact_fit = maximize_coverage([1.0], [0.3], 0.3, method=name, rng=rng)
     assert exact_fit.owners.tolist() == [0], f"{cls.__name__} must afford an exact fit"
+
+
+class _TableGame:
+    """A game whose utilities stand in a table, by the number whose bits are the members; counts what it is asked."""
+
+    def __init__(self, table: np.ndarray) -> None:
+        self.table = table
+        self.n_players = len(table).bit_length() - 1
+        self.asked = 0
+
+    def utility(self, masks: np.ndarray) -> np.ndarray:
+        self.asked += len(masks)
+        return self.table[masks @ (1 << np.arange(self.n_players))]
+
+
+def _coalitions(n: int) -> np.ndarray:
+    return (np.arange(2**n)[:, None] >> np.arange(n)) & 1 == 1
+
+
+def _random_game(rng: np.random.Generator, n: int) -> _TableGame:
+    """Players 0 and 1 are interchangeable, and the last of three or more changes nothing."""
+    masks = _coalitions(n)
+    same = masks[:, :2].sum(axis=1)
+    others = masks[:, 2 : n - 1] @ (1 << np.arange(max(n - 3, 0)))
+    table = rng.normal(size=(3, 2 ** max(n - 3, 0))) + np.arange(3.0)[:, None]
+    return _TableGame(table[same, others])
+
+
+def check_valuation_estimator(
+    cls: type[ValuationEstimator], *, games: Sequence[Game] | None = None, seed: int = 0
+) -> None:
+    """Check an estimator of Shapley values on small games, against their exact values.
+
+    The values must be finite and share out U(N) - U(empty), be the same for the same random stream, and lie within
+    five standard errors of the exact values; so must those of a player that changes nothing, and of two whose
+    roles can be changed. Evaluations must be counted as they are, and must not exceed the budget.
+
+    Parameters
+    ----------
+    cls : type
+        A built-in estimator, or a user's own in an importable module; it must be usable without options.
+    games : sequence of Game, optional
+        Games of at most 12 players, where the estimator takes some only; by default random ones.
+    seed : int
+        Seed of the random games and of the sampling.
+
+    Raises
+    ------
+    AssertionError
+        If the estimator breaks a rule; the message shows the game.
+    """
+    check_described(cls)
+    rng = np.random.default_rng(seed)
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    for game in games if games is not None else [_random_game(rng, n) for n in (1, 2, 3, 5, 6, 7)]:
+        n = game.n_players
+        table = _TableGame(game.utility(_coalitions(n)))
+        exact = shapley_values(table, method="exact", progress=False).values
+        scale = max(1.0, float(np.abs(table.table).max()))
+        shown = f"{cls.__name__} on a game of {n} players with utilities {table.table.tolist()[:8]}..."
+
+        def found(budget: int, game: Game = game) -> Any:
+            stream = np.random.default_rng(seed)
+            return shapley_values(game, method=name, budget=budget, tolerance=0.0, rng=stream, progress=False)
+
+        for budget in (300, 3000):
+            if games is None:
+                game.asked = 0  # type: ignore[attr-defined]  # one of the random games
+            valuation = found(budget)
+            if games is None:
+                asked = game.asked  # type: ignore[attr-defined]
+                assert valuation.evaluations == asked, f"{shown}: it reports {valuation.evaluations} of {asked}"
+            assert valuation.evaluations <= budget, f"{shown}: {valuation.evaluations} evaluations exceed {budget}"
+            values, stderr = valuation.values, valuation.stderr
+            assert values.shape == stderr.shape == (n,), f"{shown}: one value a player is needed, found {values}"
+            assert np.isfinite(values).all(), f"{shown}: values must be finite, found {values}"
+            assert (stderr >= 0).all(), f"{shown}: standard errors must be >= 0, found {stderr}"
+            lacking = table.table[-1] - table.table[0] - values.sum()
+            assert abs(lacking) <= 1e-9 * scale * n, f"{shown}: the values' sum lacks {lacking} to U(N) - U(empty)"
+            allowed = 5 * stderr + 1e-9 * scale
+            assert (np.abs(values - exact) <= allowed).all(), f"{shown}: found {values} +- {stderr}, exact is {exact}"
+        again = found(budget)
+        assert np.array_equal(values, again.values), f"{shown}: another result at the same random stream"
+        assert np.array_equal(stderr, again.stderr), f"{shown}: other standard errors at the same random stream"
+
+
+def check_game(game: Game, *, seed: int = 0, coalitions: int = 40) -> None:
+    """Check a game: its utility must be finite, repeatable, and the same in a batch as one by one.
+
+    Nobody, everybody, and every player alone are among the coalitions asked for.
+
+    Parameters
+    ----------
+    game : Game
+        The game, with at least one player.
+    seed : int
+        Seed of the random coalitions.
+    coalitions : int
+        Their number.
+
+    Raises
+    ------
+    AssertionError
+        If the game breaks a rule.
+    """
+    n = game.n_players
+    rng = np.random.default_rng(seed)
+    share = rng.random((coalitions, 1))
+    alone = np.eye(n, dtype=bool)
+    masks = np.concatenate([np.zeros((1, n), bool), np.ones((1, n), bool), alone, rng.random((coalitions, n)) < share])
+    asked = masks.copy()
+    batch = np.asarray(game.utility(asked))
+    assert np.array_equal(asked, masks), "the game changes the coalitions it is asked for"
+    assert batch.shape == (len(masks),), f"one utility a coalition is needed, found shape {batch.shape}"
+    assert np.isfinite(batch).all(), f"utilities must be finite, found {batch}"
+    assert np.array_equal(batch, game.utility(masks)), "utilities differ at a second call"
+    single = np.concatenate([game.utility(mask[None]) for mask in masks])
+    assert np.allclose(single, batch, rtol=1e-9, atol=1e-12), "utilities differ between a batch and one by one"
+    assert game.utility(masks[:0]).shape == (0,), "no coalitions must have no utilities"
 
 
 def check_behaviour(cls: type[DataOwner] | type[ModelBuyer], *, seed: int = 0, rounds: int = 4) -> None:

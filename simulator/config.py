@@ -19,6 +19,7 @@ from simulator.privacy.amp import Neighbours, amp_noise
 from simulator.procurement.method import PROCUREMENT
 from simulator.settlement.rule import SETTLEMENT
 from simulator.valuation.estimator import VALUATION
+from simulator.valuation.games import GAMES, check_game_options
 
 #: Sources of data that a scenario can name, and what they are.
 DATASETS = {
@@ -180,8 +181,10 @@ class ValuationConfig(Section):
         Utility evaluations that sampling may use.
     tolerance : float
         Relative L2 error at which sampling stops.
-    ridge : float
-        Penalty of the ridge classifier whose accuracy is the utility.
+    method_options : dict
+        Options of the estimator.
+    game, game_options
+        Which utility a coalition's records have, and its options.
     empty_utility : {"constant", "zero"}
         Utility of no data: that of the best constant prediction, or 0.
     """
@@ -189,7 +192,9 @@ class ValuationConfig(Section):
     method: str = "auto"
     budget: Count = 20_000
     tolerance: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.05
-    ridge: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 1.0
+    method_options: dict[str, Any] = {}
+    game: str = "ridge"
+    game_options: dict[str, Any] = {}
     empty_utility: Literal["constant", "zero"] = "constant"
 
     @field_validator("method")
@@ -198,6 +203,34 @@ class ValuationConfig(Section):
         if name != "auto":
             VALUATION.resolve(name)
         return name
+
+    @field_validator("game")
+    @classmethod
+    def _known_game(cls, name: str) -> str:
+        GAMES.resolve(name)
+        return name
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> ValuationConfig:
+        if self.method != "auto":
+            VALUATION.create(self.method, self.method_options)
+        elif self.method_options:
+            raise ValueError("method_options: found options for the method 'auto', which takes none; name a method")
+        if self.method == "knn" and self.game != "knn":
+            raise ValueError(f"method: found 'knn' for the game {self.game!r}; it values the game 'knn' only")
+        check_game_options(self.game, self.game_options)
+        return self
+
+    @property
+    def built_in(self) -> bool:
+        """Whether no code but this package's and scikit-learn's determines the values."""
+        names = (self.method, self.game, *self.game_options.values())
+        return not any(isinstance(name, str) and ":" in name and not name.startswith("sklearn.") for name in names)
+
+    @property
+    def empty(self) -> float | None:
+        """Utility of no data, where it is not that of the best constant prediction."""
+        return 0.0 if self.empty_utility == "zero" else None
 
 
 class TrainingConfig(Section):

@@ -174,13 +174,28 @@ def split(records: Records, n_owners: int, streams: Streams) -> Shards:
         raise ValueError(
             f"owners: found {n_owners} owners for {len(train)} training records; each owner needs at least one"
         )
+    return make_shards(records, train, test, np.arange(len(train)) * n_owners // len(train))
+
+
+def make_shards(records: Records, train: np.ndarray, test: np.ndarray, owners: np.ndarray) -> Shards:
+    """Standardise the records by those for training.
+
+    Parameters
+    ----------
+    records : Records
+        The data set.
+    train, test : array of int
+        Its records for training, shape (N,), and for testing, shape (T,).
+    owners : array of int, shape (N,)
+        Owner of each training record.
+    """
     mean = records.features[train].mean(axis=0)
     deviation = records.features[train].std(axis=0)
     deviation[deviation == 0] = 1.0
     return Shards(
         features=(records.features[train] - mean) / deviation,
         labels=records.labels[train],
-        owners=np.arange(len(train)) * n_owners // len(train),
+        owners=owners,
         test_features=(records.features[test] - mean) / deviation,
         test_labels=records.labels[test],
         n_classes=records.n_classes,

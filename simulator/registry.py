@@ -113,8 +113,8 @@ class Family:
             raise ValueError(f"the {self.noun} {name!r} is not a subclass of {self.base.__name__}")
         return cls
 
-    def create(self, name: str, options: Mapping[str, Any]) -> Any:
-        """Instance of the class behind `name` with a scenario's options.
+    def create(self, name: str, options: Mapping[str, Any], *given: Any, **named: Any) -> Any:
+        """Instance of the class behind `name` with a scenario's options, and with arguments that are none.
 
         Options in a table under the name of a class are for that class alone, so that a sweep over classes may
         give each its own.
@@ -141,6 +141,6 @@ class Family:
                 f"the {self.noun} {name!r} needs the option {missing[0]!r}; found {', '.join(options) or 'no options'}"
             )
         try:
-            return cls(**options)
+            return cls(*given, **named, **options)
         except Exception as error:  # a user's constructor may fail in any way
             raise ValueError(f"the {self.noun} {name!r} refuses its options: {error}") from error

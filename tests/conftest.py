@@ -13,6 +13,8 @@ from simulator.pricing.strategy import PRICING
 
 # Figures are drawn without a display. The variable is read when matplotlib is first imported.
 os.environ["MPLBACKEND"] = "Agg"
+# No test depends on what an earlier one left in the cache folder, nor leaves anything there.
+os.environ["DEALER_CACHE"] = "off"
 
 
 def _config(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import mesa
@@ -19,8 +20,8 @@ from simulator.records import Menu, Offers, PriceList, Purchases, Receipts, Sale
 from simulator.settlement.rule import SETTLEMENT, SettlementRule
 from simulator.streams import Streams
 from simulator.valuation.cache import cached_valuation
-from simulator.valuation.estimator import Valuation, shapley_values
-from simulator.valuation.games import GramRidgeGame
+from simulator.valuation.estimator import EXACT_PLAYERS, Valuation, shapley_values
+from simulator.valuation.games import GAMES, RecordsGame
 
 if TYPE_CHECKING:
     from simulator.config import BrokerConfig
@@ -111,7 +112,7 @@ class Broker(MarketAgent):
         new = self._shapley(players)
         values, stderr = self._valuation.values.copy(), self._valuation.stderr.copy()
         values[players], stderr[players] = new.values, new.stderr
-        self._valuation = Valuation(values, stderr, new.evaluations, new.method)
+        self._valuation = replace(new, values=values, stderr=stderr)
         return self._valuation
 
     def asked(self, offers: Offers, valuation: Valuation, pools: np.ndarray) -> np.ndarray:
@@ -308,11 +309,13 @@ class Broker(MarketAgent):
             budgets[expected == 0] = self.config.starting_budget
         return budgets
 
-    def _make_game(self) -> GramRidgeGame | None:
+    def _make_game(self) -> RecordsGame | None:
         shards, valuation = self.stock.shards, self.config.valuation
         if shards is None:
             return None
-        return GramRidgeGame(
+        game: RecordsGame = GAMES.create(
+            valuation.game,
+            valuation.game_options,
             shards.features,
             shards.labels,
             shards.owners,
@@ -320,9 +323,11 @@ class Broker(MarketAgent):
             shards.test_features,
             shards.test_labels,
             n_classes=shards.n_classes,
-            ridge=valuation.ridge,
-            empty_utility=0.0 if valuation.empty_utility == "zero" else None,
+            empty_utility=valuation.empty,
         )
+        if self.stock.n_owners <= EXACT_PLAYERS:
+            game.remember()
+        return game
 
     def _shapley(self, players: np.ndarray) -> Valuation:
         if self._game is None:
@@ -338,7 +343,8 @@ class Broker(MarketAgent):
                 budget=settings.budget,
                 tolerance=settings.tolerance,
                 rng=self.streams.generator("valuation"),
+                progress=False,
+                **settings.method_options,
             )
 
-        key = f"{settings.method} {settings.budget} {settings.tolerance} {self.streams}"
-        return cached_valuation(game.content(), key, compute)
+        return cached_valuation(game.content(), f"{settings} {self.streams}", compute, on_disk=settings.built_in)

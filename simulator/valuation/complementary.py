@@ -2,81 +2,108 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
-from simulator.valuation.estimator import Valuation, ValuationEstimator
+from simulator.valuation.estimator import Sampling, SamplingEstimator
 from simulator.valuation.games import Game
 
 
-class ComplementaryContributions(ValuationEstimator):
-    """Mean of U(S) - U(N - S) by size of S, the extreme sizes exactly, with standard errors."""
+class ComplementaryContributions(SamplingEstimator):
+    """Mean of U(S) - U(N - S) by size of S, the extreme sizes exactly, with standard errors.
+
+    SV_i = 1/n sum over s = 1..n of E[ U(S) - U(N - S) : i in S, |S| = s ].
+
+    Sizes 1, n-1 and n are averaged over all coalitions. The others are sampled in passes, each one sample. A pass
+    cuts one random order per size a = 2..n/2 into blocks of a players; each block serves its members at size a
+    and everybody else at size n - a.
+    """
 
     name = "complementary"
     source = "Zhang, Sun, Liu, Xiong, Pei and Ren (2023)"
 
-    def estimate(self, game: Game, budget: int, tolerance: float, rng: np.random.Generator) -> Valuation:
-        """SV_i = 1/n sum over s = 1..n of E[ U(S) - U(N - S) : i in S, |S| = s ].
+    def cost(self, n: int) -> int:
+        """Every block and its complement."""
+        return 2 * len(blocks_of_a_pass(n)[0])
 
-        Sizes 1, n-1 and n are averaged over all coalitions. The others are sampled in passes. A pass cuts
-        one random order per size a = 2..n/2 into blocks of a players; each block serves its members at
-        size a and everybody else at size n - a. Passes are independent, and so give the standard errors.
-        What the estimates lack to U(N) - U(empty) is shared equally.
-        """
+    def begin(self, game: Game, rng: np.random.Generator) -> Sampling:
+        """Evaluate the extreme sizes."""
+        sampling = super().begin(game, rng)
         n = game.n_players
-        single = np.eye(n, dtype=bool)
-        ends = game.utility(np.array([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)]))
-        total = float(ends[1] - ends[0])
-        evaluations = 2
-        exact = np.full(n, total)  # size n
+        known = np.full(n, sampling.total)  # size n
         if n > 1:
+            single = np.eye(n, dtype=bool)
             alone = game.utility(single) - game.utility(~single)
-            evaluations += 2 * n
-            exact = exact + alone  # size 1
+            sampling.evaluations += 2 * n
+            known = known + alone  # size 1
             if n > 2:
-                exact = exact - (alone.sum() - alone) / (n - 1)  # size n - 1
-        if n <= 3:
-            return Valuation(exact / n, np.zeros(n), evaluations, self.name)
+                known = known - (alone.sum() - alone) / (n - 1)  # size n - 1
+        sampling.known = known / n
+        return sampling
 
-        blocks = np.concatenate([np.full(math.ceil(n / a), a) for a in range(2, n // 2 + 1)])
-        count = 0
-        mean, squares = np.zeros(n), np.zeros(n)
-        while count < 2 or evaluations + 2 * len(blocks) <= budget:
-            estimate = (exact + _one_pass(game, blocks, rng)) / n
-            evaluations += 2 * len(blocks)
-            count += 1
-            step = estimate - mean
-            mean += step / count
-            squares += step * (estimate - mean)
-            stderr = np.sqrt(squares / max(count - 1, 1) / count)
-            values = mean + (total - mean.sum()) / n
-            if count >= MIN_PASSES and np.linalg.norm(stderr) <= tolerance * np.linalg.norm(values):
-                break
-        return Valuation(values, stderr, evaluations, self.name)
+    def draw(self, game: Game, sampling: Sampling, count: int) -> Iterator[np.ndarray]:
+        """Passes of blocks, evaluated together."""
+        n = game.n_players
+        blocks, _ = blocks_of_a_pass(n)
+        passes = np.array([_one_pass(n, sampling.rng) for _ in range(count)])
+        masks = passes.reshape(-1, n)
+        contributions = (game.utility(masks) - game.utility(~masks)).reshape(count, len(blocks))
+        for masks, contribution in zip(passes, contributions, strict=True):
+            sampling.evaluations += 2 * len(blocks)
+            yield sampling.known + self.sampled(sampling, masks, contribution) / n
+
+    def sampled(self, sampling: Sampling, masks: np.ndarray, contribution: np.ndarray) -> np.ndarray:
+        """Sum over the sampled sizes of a pass's mean contributions, shape (n,).
+
+        Parameters
+        ----------
+        sampling : Sampling
+            Where the sampling stands.
+        masks : array of bool, shape (blocks, n)
+            The blocks.
+        contribution : array of float, shape (blocks,)
+            U(S) - U(N - S) of each.
+        """
+        return mean_effects(masks, contribution).sum(axis=0)
 
 
-#: Passes before the standard errors may stop the sampling.
-MIN_PASSES = 8
+@lru_cache(maxsize=8)
+def blocks_of_a_pass(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Size of each block of a pass, shape (blocks,), and where each size 2, 3, .. n/2 begins."""
+    sizes = np.arange(2, n // 2 + 1)
+    # Half the players against the other half: one block says it for both.
+    rows = np.where(2 * sizes == n, 1, -(-n // sizes))
+    return np.repeat(sizes, rows), np.concatenate([[0], np.cumsum(rows)[:-1]]).astype(int)
 
 
-def _one_pass(game: Game, blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sum over the sampled sizes of one pass's mean contribution, shape (n,)."""
-    n = game.n_players
-    sizes, first = np.unique(blocks, return_index=True)
+def _one_pass(n: int, rng: np.random.Generator) -> np.ndarray:
+    """The blocks of one pass, shape (blocks, n)."""
+    blocks, first = blocks_of_a_pass(n)
     masks = np.zeros((len(blocks), n), dtype=bool)
-    for a, start in zip(sizes.tolist(), first.tolist(), strict=True):
-        rows = math.ceil(n / a)
+    for start, end in zip(first, [*first[1:], len(blocks)], strict=True):
+        rows, size = end - start, blocks[start]
         # The last block is filled up from the beginning of the order.
-        members = np.resize(rng.permutation(n), rows * a).reshape(rows, a)
-        masks[start + np.arange(rows)[:, None], members] = True
-    contribution = (game.utility(masks) - game.utility(~masks))[:, None]
-    inside = np.add.reduceat(np.where(masks, contribution, 0.0), first)
-    inside_count = np.add.reduceat(masks, first, dtype=int)
-    outside = np.add.reduceat(np.where(masks, 0.0, -contribution), first)
-    outside_count = np.add.reduceat(~masks, first, dtype=int)
-    if 2 * sizes[-1] == n:  # members and complement have one size
-        inside[-1] += outside[-1]
-        inside_count[-1] += outside_count[-1]
-        outside, outside_count = outside[:-1], outside_count[:-1]
-    return (inside / inside_count).sum(axis=0) + (outside / outside_count).sum(axis=0)
+        members = np.resize(rng.permutation(n), rows * size).reshape(rows, size)
+        masks[np.arange(start, end)[:, None], members] = True
+    return masks
+
+
+def mean_effects(masks: np.ndarray, contribution: np.ndarray) -> np.ndarray:
+    """Mean contribution of the blocks that hold a player less that of the others, by size, shape (sizes, n).
+
+    At half the players there is one block: it counts for its members, and against everybody else.
+    """
+    n = masks.shape[1]
+    blocks, first = blocks_of_a_pass(n)
+    inside = np.add.reduceat(np.where(masks, contribution[:, None], 0.0), first)
+    members = np.add.reduceat(masks, first, dtype=int)
+    total = np.add.reduceat(contribution, first)[:, None]
+    rows = np.diff(first, append=len(blocks))[:, None]
+    if 2 * blocks[-1] < n:
+        return inside / members - (total - inside) / (rows - members)
+    effects = np.empty(inside.shape)
+    effects[:-1] = inside[:-1] / members[:-1] - (total - inside)[:-1] / (rows - members)[:-1]
+    effects[-1] = 2 * inside[-1] - total[-1]
+    return effects

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import binom
 
-from simulator.valuation.estimator import Valuation, ValuationEstimator
+from simulator.valuation.estimator import Sampling, Valuation, ValuationEstimator
 from simulator.valuation.games import Game
 
 #: Coalitions evaluated in one call.
@@ -20,7 +20,9 @@ class ExactShapley(ValuationEstimator):
     name = "exact"
     source = "Shapley (1953)"
 
-    def estimate(self, game: Game, budget: int, tolerance: float, rng: np.random.Generator) -> Valuation:
+    def estimate(
+        self, game: Game, budget: int, tolerance: float, rng: np.random.Generator, start: Sampling | None = None
+    ) -> Valuation:
         """SV_i = 1/n sum over S without i of [U(S + i) - U(S)] / C(n-1, |S|)."""
         n = game.n_players
         if n > MAX_PLAYERS:

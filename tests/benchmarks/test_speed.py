@@ -12,7 +12,7 @@ from scenarios.experiment import load
 from scenarios.runner import run_one
 from simulator import MarketConfig
 from simulator.privacy import PrivateLogisticRegression
-from simulator.valuation import GramRidgeGame
+from simulator.valuation import GramRidgeGame, valuation_games
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -35,6 +35,17 @@ def test_refitted_utility(benchmark):
             RidgeClassifier().fit(X[:455][used], Y[:455][used]).score(X[455:], Y[455:])
 
     benchmark.pedantic(refit, rounds=3)
+
+
+GAMES = "utility of 64 coalitions of 100 owners by game, one of them refitting scikit-learn's logistic regression"
+COALITIONS = np.random.default_rng(0).random((64, 100)) < 0.5
+
+
+@pytest.mark.benchmark(group=GAMES)
+@pytest.mark.parametrize("name", sorted(valuation_games()))
+def test_game(benchmark, name):
+    game = valuation_games()[name](X[:455], Y[:455], np.arange(455) % 100, 100, X[455:], Y[455:], n_classes=2)
+    benchmark.pedantic(game.utility, (COALITIONS,), rounds=3)
 
 
 @pytest.mark.benchmark(group="private training against scikit-learn's logistic regression")

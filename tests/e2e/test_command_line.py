@@ -15,10 +15,15 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.cli import Rule, app
+from analysis.inputs import read_records
+from analysis.owner_values import OwnerValues
 from analysis.price_lists import SurveyPricing
 from scenarios.experiment import library
 from simulator.pricing import Arbitrage, Pricing, find_arbitrage, maximize_revenue, pricing_strategies
 from simulator.pricing.composition import Composition
+from simulator.streams import Streams
+from simulator.valuation import GramRidgeGame, Valuation, shapley_values, valuation_games
+from simulator.valuation import cache as kept
 
 QUICK = ["run", "walkthrough", "--workers", "1"]
 
@@ -98,7 +103,8 @@ def test_list_shows_every_class(dealer):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["run"], ["compare"], ["list"], ["new"], ["report"], ["price"], ["arbitrage"]]
+    "arguments",
+    [[], ["run"], ["compare"], ["list"], ["new"], ["report"], ["price"], ["arbitrage"], ["value"], ["cache"]],
 )
 def test_help_teaches(dealer, arguments):
     code, out, _ = dealer(*arguments, "--help")
@@ -390,3 +396,123 @@ def test_prices_need_no_market(tmp_path):
         path = {"PYTHONPATH": str(Path(__file__).parents[2])}
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | path, capture_output=True)
         assert done.returncode == 0, done.stderr
+
+
+# --- records in a file -----------------------------------------------------------------------------------
+
+VALUE = ["value", "records.csv", "--label", "sick", "--owners", "hospital"]
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Sixty records of five hospitals; the last one's labels are noise."""
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(5), 12)
+    sick = rng.random(60) < 0.5
+    x = np.where(owner < 4, sick, rng.random(60) < 0.5) + rng.normal(0, 0.5, 60)
+    rows = [f"h{i},{a:.3f},{rng.normal():.3f},{'yes' if s else 'no'}" for i, a, s in zip(owner, x, sick, strict=True)]
+    (tmp_path / "records.csv").write_text("\n".join(["hospital,x,noise,sick", *rows, ""]))
+    return tmp_path / "records.csv"
+
+
+def test_value_prints_owners_by_value_and_says_what_is_divided(dealer, records):
+    code, out, _ = dealer(*VALUE)
+    assert code == 0
+    assert "on 12 records held out at random with the seed 0" in out
+    printed = json.loads(dealer(*VALUE, "--json")[1])
+    assert list(printed) == [field.name for field in fields(OwnerValues)]
+    assert {field.name for field in fields(Valuation)} - {"sampling"} <= set(printed)
+    assert printed["values"] == sorted(printed["values"], reverse=True)
+    assert sum(printed["values"]) == pytest.approx(printed["utility"] - printed["empty_utility"])
+    assert sum(printed["records"]) + printed["test_records"] == 60
+    assert printed["status"] == "exact"
+    lines = out.splitlines()[2:7]
+    assert [line.split()[0] for line in lines] == printed["owners"]
+
+
+def test_value_is_that_of_the_functions_in_python(dealer, records):
+    """The same records, split and standardised by hand."""
+    features, labels, owners = read_records(records, "sick", "hospital")
+    order = Streams(7).generator("data.split").permutation(60)
+    test, train = order[:15], np.sort(order[15:])
+    mean, deviation = features[train].mean(axis=0), features[train].std(axis=0)
+    scaled = (features - mean) / deviation
+    sick, holder = (labels == "yes").astype(int), np.searchsorted(np.unique(owners), owners)
+    game = GramRidgeGame(scaled[train], sick[train], holder[train], 5, scaled[test], sick[test], n_classes=2, ridge=3.0)
+    expected = shapley_values(game, method="exact").values
+    options = ["--seed", "7", "--test-share", "0.25", "--game-option", "ridge=3.0"]
+    printed = json.loads(dealer(*VALUE, *options, "--json")[1])
+    found = dict(zip(printed["owners"], printed["values"], strict=True))
+    assert [found[f"h{i}"] for i in range(5)] == pytest.approx(expected, abs=1e-12)
+    zero = json.loads(dealer(*VALUE, *options, "--empty", "zero", "--json")[1])
+    assert zero["empty_utility"] == 0.0
+    sampled = json.loads(dealer(*VALUE, *options, "--method", "svarm", "--budget", 500, "--tolerance", 0, "--json")[1])
+    assert (sampled["status"], sampled["method"]) == ("exhausted", "svarm")
+    assert sampled["evaluations"] <= 500
+    assert max(sampled["stderr"]) > 0
+
+
+@pytest.mark.parametrize("game", sorted(valuation_games()))
+def test_value_takes_every_game(dealer, records, game):
+    code, out, err = dealer(*VALUE, "--game", game)
+    assert (code, err) == (0, "")
+    assert f"game '{game}'" in out
+
+
+@pytest.mark.parametrize("method", ["auto", "svarm"])
+def test_value_draws_its_figure(dealer, records, tmp_path, method):
+    assert dealer(*VALUE, "--method", method, "--plot", "values.svg")[0] == 0
+    assert "<svg" in (tmp_path / "values.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--label", "hospital"], "Error: --owners: found 'hospital', which is the label"),
+        (["--label", "ill"], "Error: ill: the header of 'records.csv' must name this column once"),
+        (["--method", "guess"], "Error: --method: found the unknown valuation method 'guess'"),
+        (["--method", "knn"], "method 'knn' values the game 'knn' only"),
+        (["--game", "kn"], "Error: --game: found the unknown game 'kn' (did you mean 'knn'?)"),
+        (["--game-option", "ridge=0"], "Error: --game-option: the game 'ridge' refuses its options: ridge must be"),
+        (["--game-option", "k=3"], "Error: --game-option: the game 'ridge' has no option 'k'"),
+        (["--test-share", "1"], "Error: --test-share: found 1.0; allowed are numbers between 0 and 1"),
+        (["--test-share", "0.999"], "no record is left to train on"),
+        (["--plot", "a.jpg"], "Error: --plot: found 'a.jpg'"),
+    ],
+)
+def test_value_refuses_bad_input_in_one_sentence(dealer, records, arguments, says):
+    code, out, err = dealer(*VALUE, *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("hospital,sick\na,yes\n", "holds no feature besides"),
+        ("hospital,x,sick\na,one,yes\n", "x: found 'one' in row 2; allowed are numbers from -1e+15 to 1e+15"),
+        ("hospital,x,sick\na,1,yes\n,2,no\n", "hospital: found nothing in row 3"),
+        ("hospital,x,sick\na,1,yes\na,2,yes\n", "found the class 'yes' alone"),
+        ("hospital,x,x,sick\na,1,2,yes\n", "x: the header of 'records.csv' must name this column once"),
+        ("hospital,x,sick\na,1,\n", "sick: found nothing in row 2"),
+    ],
+)
+def test_value_refuses_records_it_cannot_use(dealer, tmp_path, text, says):
+    (tmp_path / "records.csv").write_text(text)
+    code, _, err = dealer(*VALUE)
+    assert code == 2
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+def test_cache_shows_and_removes_what_is_kept(dealer, tmp_path, monkeypatch):
+    assert dealer("cache") == (0, "No valuations are kept: DEALER_CACHE is off.\n", "")
+    monkeypatch.setenv("DEALER_CACHE", str(tmp_path / "kept"))
+    monkeypatch.setattr(kept, "WORTH_A_FILE", 0.0)
+    kept.cached_valuation([], "e2e", lambda: Valuation(np.ones(2), np.ones(2), 1, "counted"))
+    kept.clear_valuations()
+    assert "Kept: 1 valuations" in dealer("cache")[1]
+    assert "Removed: 1 valuations" in dealer("cache", "--clear")[1]
+    assert list((tmp_path / "kept").iterdir()) == []
+    assert "Kept: 0 valuations" in dealer("cache")[1]

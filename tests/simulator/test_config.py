@@ -70,7 +70,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("broker.valuation", {"method": "guess"}, ["broker.valuation.method", "unknown valuation method 'guess'"]),
     ("broker.valuation", {"budget": 0}, ["broker.valuation.budget", "input_value=0"]),
     ("broker.valuation", {"tolerance": -1.0}, ["broker.valuation.tolerance", "-1"]),
-    ("broker.valuation", {"ridge": 0.0}, ["broker.valuation.ridge", "greater than 0"]),
+    ("broker.valuation", {"game_options": {"ridge": 0.0}}, ["broker.valuation", "ridge must be positive"]),
     ("broker.valuation", {"empty_utility": "one"}, ["broker.valuation.empty_utility", "'one'"]),
     ("broker.training", {"method": "sgd"}, ["broker.training.method", "'sgd'"]),
     ("broker.training", {"neighbours": "swap"}, ["broker.training.neighbours", "'swap'"]),

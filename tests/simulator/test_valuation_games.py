@@ -1,0 +1,450 @@
+"""Games of records: against refitting, by hand, and where classes, records or variation are missing."""
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier
+
+from simulator.checks import check_game, check_valuation_estimator
+from simulator.valuation import (
+    AdditiveGame,
+    GramRidgeGame,
+    LogisticGame,
+    NearestNeighboursGame,
+    ScikitLearnGame,
+    knn_shapley,
+    shapley_values,
+    valuation_estimators,
+    valuation_games,
+)
+
+GAMES = tuple(valuation_games().values())
+
+
+def standardised(loader, train, seed=1):
+    """Training and test records; the first training records are of one class each, so that owners lack classes."""
+    features, labels = loader(return_X_y=True)
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    used, test = order[:train], order[train:]
+    used = used[np.argsort(labels[used], kind="stable")]
+    return features[used], labels[used], features[test], labels[test], len(np.unique(labels))
+
+
+def coalitions(n):
+    return (np.arange(2**n)[:, None] >> np.arange(n)) & 1 == 1
+
+
+# --- ridge, against refitting ------------------------------------------------------------------------------
+
+
+def refitted_accuracy(features, labels, test_features, test_labels, n_classes, ridge):
+    """Accuracy of scikit-learn's ridge regression on targets of -1 and 1, one column a class."""
+    targets = np.where(labels[:, None] == np.arange(n_classes), 1.0, -1.0)
+    scores = Ridge(alpha=ridge).fit(features, targets).predict(test_features)
+    return (scores.reshape(len(test_labels), n_classes).argmax(axis=1) == test_labels).mean()
+
+
+@pytest.mark.parametrize("ridge", [1.0, 20.0])
+@pytest.mark.parametrize("loader", [load_breast_cancer, load_iris])
+def test_utility_is_the_accuracy_of_a_refitted_ridge_classifier(loader, ridge):
+    """For every coalition, among them some that lack a class."""
+    features, labels = loader(return_X_y=True)
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    order = np.random.default_rng(1).permutation(len(labels))
+    train, test = order[:48], order[48:]
+    train = train[np.argsort(labels[train], kind="stable")]  # the first owners hold one class each
+    players = np.arange(48) // 8
+    n_classes = len(np.unique(labels))
+    game = GramRidgeGame(
+        features[train], labels[train], players, 6, features[test], labels[test], n_classes=n_classes, ridge=ridge
+    )
+    masks = (np.arange(1, 64)[:, None] >> np.arange(6)) & 1 == 1
+    expected = []
+    for mask in masks:
+        own = train[mask[players]]
+        expected.append(refitted_accuracy(features[own], labels[own], features[test], labels[test], n_classes, ridge))
+    assert any(len(np.unique(labels[train[mask[players]]])) < n_classes for mask in masks)
+    # Shares of whole numbers of test records: equal unless a record is classified otherwise.
+    assert game.utility(masks) == pytest.approx(expected, abs=1e-12)
+    assert len(np.unique(expected)) > 10
+
+
+def test_a_penalty_lost_in_rounding_does_not_stop_the_ridge_game():
+    """The same column twice: without a penalty of a size, X'X is singular."""
+    features, labels, test, test_labels, _ = standardised(load_breast_cancer, 40)
+    features, test = features[:, :4], test[:, :4]
+    twice, test_twice = np.hstack([features, features]), np.hstack([test, test])
+    arguments = (labels, np.arange(40) // 8, 5)
+    tiny = GramRidgeGame(twice, *arguments, test_twice, test_labels, n_classes=2, ridge=1e-14)
+    once = GramRidgeGame(features, *arguments, test, test_labels, n_classes=2, ridge=1e-14)
+    everybody = np.ones((1, 5), dtype=bool)
+    assert np.isfinite(tiny.utility(coalitions(5))).all()
+    # Which of the two columns carries the weight is left to rounding; what is predicted is not, but for that.
+    assert tiny.utility(everybody) == pytest.approx(once.utility(everybody), abs=0.02)
+
+
+# --- logistic ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ridge", [1.0, 0.1])
+@pytest.mark.parametrize("loader", [load_breast_cancer, load_iris])
+def test_logistic_weights_are_those_of_scikit_learn(loader, ridge):
+    """All coalitions at once against one refit each.
+
+    They differ by the intercept's penalty of 1e-6, which moves weights by about 1e-6 / ridge of the intercept.
+    """
+    features, labels, test, test_labels, n_classes = standardised(loader, 48)
+    features, test = features[:, :4], test[:, :4]
+    labels = np.random.default_rng(0).permutation(labels)  # noise keeps the weights of a small penalty moderate
+    players = np.arange(48) // 12
+    game = LogisticGame(features, labels, players, 4, test, test_labels, n_classes=n_classes, ridge=ridge)
+    masks = coalitions(4)[1:]
+    weights = game.fit(masks[:, players].astype(float))
+    for mask, found in zip(masks, weights, strict=True):
+        used = mask[players]
+        peer = LogisticRegression(C=1 / ridge, solver="newton-cg", tol=1e-10).fit(features[used], labels[used])
+        assert len(peer.classes_) == n_classes
+        # Of more than two classes' intercepts only the differences count.
+        centre = np.mean(found[:, -1]) - peer.intercept_.mean() if n_classes > 2 else 0.0
+        assert found[:, :-1] == pytest.approx(peer.coef_, abs=1e-4)
+        assert found[:, -1] - centre == pytest.approx(peer.intercept_, abs=1e-4)
+
+
+@pytest.mark.parametrize("loader", [load_breast_cancer, load_iris])
+def test_logistic_coalitions_may_lack_classes(loader):
+    """The utility is that of a refit on the classes there are, a single one predicting itself."""
+    features, labels, test, test_labels, n_classes = standardised(loader, 60)
+    features, test = features[:, :4], test[:, :4]
+    players = np.arange(60) // 10
+    game = LogisticGame(features, labels, players, 6, test, test_labels, n_classes=n_classes)
+    expected, held = [], []
+    for mask in coalitions(6)[1:]:
+        used = mask[players]
+        classes = np.unique(labels[used])
+        held.append(len(classes))
+        if len(classes) == 1:
+            expected.append((test_labels == classes[0]).mean())
+            continue
+        # Two vectors of weights w and -w, both penalised, are one of 2w with half the penalty.
+        softmax_of_two = n_classes > 2 and len(classes) == 2
+        peer = LogisticRegression(C=2.0 if softmax_of_two else 1.0, solver="newton-cg", tol=1e-10)
+        expected.append((peer.fit(features[used], labels[used]).predict(test) == test_labels).mean())
+    assert set(held) == set(range(1, n_classes + 1))
+    assert game.utility(coalitions(6)[1:]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_step_that_overshoots_is_halved():
+    """Newton's own steps hardly ever do; so a thousand times a right one and a right one are given side by side."""
+    features, labels, test, test_labels, _ = standardised(load_breast_cancer, 40)
+    game = LogisticGame(features[:, :4], labels, np.zeros(40, int), 1, test[:, :4], test_labels, n_classes=2)
+    members = np.ones((2, 40))
+    start = np.zeros((2, 1, 5))
+    _, before = game._evaluate(members, start)
+    step = -0.1 * game.fit(members) * np.array([1000.0, 1.0])[:, None, None]
+    weights, _, loss = game._descend(members, start, step, before)
+    assert (loss < before).all()
+    assert np.array_equal(weights[1], -step[1])
+
+
+def test_a_logistic_model_too_large_for_newtons_method_is_refused():
+    features = np.ones((3, 100))
+    with pytest.raises(ValueError, match="at most 256 coefficients, found 303"):
+        LogisticGame(features, np.arange(3), np.arange(3), 3, features, np.arange(3), n_classes=3)
+
+
+# --- scikit-learn ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classifier", [RidgeClassifier(), "sklearn.tree:DecisionTreeClassifier"])
+def test_any_classifier_is_refitted_and_scored(classifier):
+    features, labels, test, test_labels, _ = standardised(load_breast_cancer, 45)
+    players = np.arange(45) // 15  # the middle one holds both classes
+    game = ScikitLearnGame(
+        features, labels, players, 3, test, test_labels, n_classes=2, classifier=classifier, scoring="f1"
+    )
+    from sklearn.metrics import f1_score
+    from sklearn.tree import DecisionTreeClassifier
+
+    peer = RidgeClassifier() if isinstance(classifier, RidgeClassifier) else DecisionTreeClassifier(random_state=0)
+    masks = coalitions(3)[[2, 7]]
+    expected = [
+        f1_score(test_labels, peer.fit(features[used], labels[used]).predict(test)) for used in masks[:, players]
+    ]
+    assert game.utility(masks).tolist() == expected
+    check_game(game, coalitions=4)  # a tree without a fixed random state fails it
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "roc_auc_ovr", "neg_log_loss", "balanced_accuracy"])
+def test_scores_of_chances_are_defined_where_a_class_is_missing(scoring):
+    features, labels, test, test_labels, _ = standardised(load_iris, 60)
+    players = np.arange(60) // 20  # one class each, nearly
+    game = ScikitLearnGame(features, labels, players, 4, test, test_labels, n_classes=3, scoring=scoring)
+    utility = game.utility(coalitions(4))
+    assert np.isfinite(utility).all()
+    assert utility[7] == utility.max()  # all three classes
+    # Chances by the test records' shares are the best that do not look at the features.
+    shares = np.bincount(test_labels) / len(test_labels)
+    best = {"accuracy": shares.max(), "roc_auc_ovr": 0.5, "neg_log_loss": (shares * np.log(shares)).sum()}
+    assert game.empty_utility == pytest.approx(best.get(scoring, 1 / 3))
+
+
+def test_a_classifier_that_cannot_be_trained_is_named():
+    features, labels, test, test_labels, _ = standardised(load_iris, 30)
+    game = ScikitLearnGame(
+        features, labels, np.arange(30), 30, test, test_labels, n_classes=3, classifier=KNeighborsClassifier(5)
+    )
+    with pytest.raises(ValueError, match=r"KNeighborsClassifier cannot be .* a coalition of 2 records"):
+        game.utility(np.isin(np.arange(30), [0, 29])[None])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"classifier": "sklearn.linear_model:LogisticRegresion"}, "LogisticRegresion' with options .* cannot be made"),
+        ({"classifier": "sklearn.svm:SVC", "classifier_options": {"width": 1}}, "width"),
+        ({"classifier": "no_such_module:Classifier"}, "no_such_module"),
+        ({"classifier": "sklearn.linear_model:Ridge"}, "allowed is a scikit-learn classifier"),
+        ({"scoring": "acuracy"}, "acuracy"),
+    ],
+)
+def test_unknown_classifiers_and_scorers_are_refused(options, says):
+    records = np.array([[0.0], [1.0]])
+    with pytest.raises(ValueError, match=says):
+        ScikitLearnGame(records, [0, 1], [0, 1], 2, records, [0, 1], n_classes=2, **options)
+
+
+# --- nearest neighbours ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_neighbours_utility_is_the_chance_that_scikit_learn_gives_to_the_right_class(k):
+    features, labels, test, test_labels, _ = standardised(load_iris, 60)
+    players = np.arange(60) // 15
+    game = NearestNeighboursGame(features, labels, players, 4, test, test_labels, n_classes=3, k=k)
+    masks = coalitions(4)[1:]
+    expected = []
+    for used in masks[:, players]:
+        peer = KNeighborsClassifier(k, algorithm="brute").fit(features[used], labels[used])
+        column = np.searchsorted(peer.classes_, test_labels)
+        known = np.isin(test_labels, peer.classes_)
+        chances = peer.predict_proba(test)[np.arange(len(test)), np.minimum(column, len(peer.classes_) - 1)]
+        expected.append(np.mean(np.where(known, chances, 0.0)))
+    assert game.utility(masks) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("empty", [0.0, 0.4, None])
+@pytest.mark.parametrize("k", [1, 2, 5, 12])
+def test_values_of_records_are_exact(k, empty):
+    """Against enumeration of the game in which every record is a player; also with more neighbours than records."""
+    rng = np.random.default_rng(k)
+    features, test = rng.integers(0, 4, (9, 2)).astype(float), rng.normal(1.5, 1.5, (11, 2))
+    features[4] = features[5]  # equally far from everything
+    labels, test_labels = rng.integers(0, 3, 9), rng.integers(0, 3, 11)
+    game = NearestNeighboursGame(
+        features, labels, np.arange(9), 9, test, test_labels, n_classes=3, k=k, empty_utility=empty
+    )
+    exact = shapley_values(game, method="exact")
+    assert shapley_values(game, method="knn").values == pytest.approx(exact.values, abs=1e-12)
+    found = knn_shapley(features, labels, test, test_labels, k=k, empty_utility=game.empty_utility)
+    assert found == pytest.approx(exact.values, abs=1e-12)
+
+
+def test_the_values_of_an_owners_records_are_summed():
+    features, labels, test, test_labels, _ = standardised(load_iris, 60)
+    players = np.arange(60) % 7
+    game = NearestNeighboursGame(features, labels, players, 8, test, test_labels, n_classes=3, empty_utility=0.0)
+    records = knn_shapley(features, labels, test, test_labels)
+    found = shapley_values(game, method="knn")
+    assert found.values == pytest.approx([records[players == owner].sum() for owner in range(8)])
+    assert found.values[7] == 0.0
+    assert found.evaluations == 0
+
+
+def test_labels_of_any_kind_are_valued():
+    found = knn_shapley([[0.0], [5.0]], ["yes", "no"], [[1.0], [6.0]], ["yes", "maybe"], k=1)
+    assert found.tolist() == [0.5, 0.0]
+    assert knn_shapley(np.empty((0, 1)), [], [[1.0]], ["yes"]).tolist() == []
+
+
+def test_the_chance_of_a_hundred_thousand_records_is_sorted_not_searched():
+    """O(N log N): ten thousand records and one test record take milliseconds; enumeration would take for ever."""
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(10_000, 2)), rng.integers(0, 2, 10_000)
+    values = knn_shapley(features, labels, features[:1], labels[:1], k=5)
+    nearest = np.argsort(((features - features[0]) ** 2).sum(axis=1))[:5]
+    assert values.sum() == pytest.approx((labels[nearest] == labels[0]).mean(), abs=1e-9)
+
+
+# --- all games ---------------------------------------------------------------------------------------------
+
+
+def small_game(cls=GramRidgeGame, **options):
+    """Three owners of records of three classes, one without any; the last feature is constant."""
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 3, 40)
+    features = rng.normal(size=(40, 3)) + labels[:, None]
+    features[:, 2] = 7.0
+    test_labels = np.array([0, 1, 1, 2, 2, 2, 1, 2])
+    test_features = rng.normal(size=(8, 3)) + test_labels[:, None]
+    players = np.arange(40) % 3
+    return cls(features, labels, players, 4, test_features, test_labels, n_classes=3, **options)
+
+
+@pytest.mark.parametrize("cls", GAMES)
+def test_every_game_passes_the_shared_check(cls):
+    check_game(small_game(cls), coalitions=10)
+    check_game(small_game(cls, empty_utility=0.0).restrict(np.array([3, 1])), coalitions=5)
+
+
+def test_the_check_finds_what_games_get_wrong():
+    class Wrong(AdditiveGame):
+        def __init__(self, utility):
+            super().__init__(np.arange(4.0))
+            self.utility = utility
+
+    right = AdditiveGame(np.arange(4.0)).utility
+    noise = np.random.default_rng(0)
+
+    def spoils(masks):
+        masks[:] = False
+        return np.zeros(len(masks))
+
+    check_game(Wrong(right))
+    for utility, says in (
+        (lambda masks: right(masks) + noise.random(len(masks)), "second call"),
+        (lambda masks: right(masks) + len(masks), "one by one"),
+        (lambda masks: right(masks)[:, None], "shape"),
+        (lambda masks: np.where(masks.any(axis=1), right(masks), np.nan), "finite"),
+        (spoils, "changes the coalitions"),
+    ):
+        with pytest.raises(AssertionError, match=says):
+            check_game(Wrong(utility))
+
+
+@pytest.mark.parametrize("cls", GAMES)
+def test_an_owner_without_records_is_a_null_player(cls):
+    game = small_game(cls)
+    values = shapley_values(game, method="exact").values
+    assert values[3] == 0.0
+    assert np.isfinite(values).all()
+    # Alone it is worth what nobody is.
+    assert game.utility(np.array([[False, False, False, True]])).tolist() == [game.empty_utility]
+
+
+@pytest.mark.parametrize("cls", GAMES)
+def test_owners_of_equal_records_have_equal_values(cls):
+    features, labels, test, test_labels, _ = standardised(load_iris, 45)
+    twice = np.concatenate([np.arange(45), np.arange(15)])  # the fourth owner holds what the first does
+    players = np.arange(60) // 15
+    game = cls(features[twice], labels[twice], players, 4, test, test_labels, n_classes=3)
+    values = shapley_values(game, method="exact").values
+    assert values[0] == pytest.approx(values[3], abs=1e-9)
+    assert values[0] != pytest.approx(values[1], abs=1e-3)
+
+
+@pytest.mark.parametrize("cls", GAMES)
+def test_utility_of_nobody_is_the_best_constant_prediction_unless_given(cls):
+    nobody = np.zeros((1, 4), dtype=bool)
+    assert small_game(cls).utility(nobody).tolist() == [0.5]  # four of eight test records are of class 2
+    assert small_game(cls, empty_utility=0.0).utility(nobody).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("cls", set(GAMES) - {NearestNeighboursGame})
+def test_one_class_in_a_coalition_predicts_that_class(cls):
+    features = np.array([[0.0], [1.0], [5.0], [6.0]])
+    labels = np.array([0, 0, 1, 1])
+    game = cls(features, labels, labels, 2, features, labels, n_classes=2)
+    assert game.utility(np.array([[True, False], [False, True], [True, True]])).tolist() == [0.5, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+@pytest.mark.parametrize("cls", GAMES)
+def test_a_game_restricted_to_some_players_keeps_their_utilities(cls, remembered):
+    game = small_game(cls)
+    if remembered:
+        game.remember()
+    part = game.restrict(np.array([2, 0]))
+    assert part.n_players == 2
+    masks = np.array([[False, False], [True, False], [False, True], [True, True]])
+    whole = np.zeros((4, 4), dtype=bool)
+    whole[:, [2, 0]] = masks
+    assert part.utility(masks).tolist() == small_game(cls).utility(whole).tolist()
+    again = part.restrict(np.array([1]))
+    assert again.utility(np.array([[True]])).tolist() == small_game(cls).utility(whole[2:3]).tolist()
+
+
+def test_a_game_that_remembers_trains_every_coalition_once():
+    game, plain = small_game(), small_game()
+    trained = []
+    score = game.score
+    game.score = lambda masks: (trained.append(len(masks)), score(masks))[1]
+    game.remember()
+    first = game.utility(coalitions(4))
+    assert sum(trained) == 14  # all but those of nobody and of the owner without records
+    assert first.tolist() == plain.utility(coalitions(4)).tolist()
+    assert game.utility(coalitions(4)[::-1]).tolist() == first[::-1].tolist()
+    for players in itertools.combinations(range(4), 3):
+        part = game.restrict(np.array(players))
+        part.score = None  # would fail
+        expected = shapley_values(plain.restrict(np.array(players)), method="exact").values
+        assert shapley_values(part, method="exact").values.tolist() == expected.tolist()
+    assert sum(trained) == 14
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"n_classes": 1}, "n_classes must be at least 2, found 1"),
+        ({"labels": np.array([0, 2])}, "labels must be in 0..1, found 0..2"),
+        ({"players": np.array([0, 3])}, "players must be in 0..1, found 0..3"),
+        ({"players": np.array([-1, 0])}, "players must be in 0..1, found -1..0"),
+        ({"players": np.array([0])}, "players must have shape"),
+        ({"test_features": np.zeros((2, 5))}, "same columns"),
+        ({"test_features": np.zeros((0, 1)), "test_labels": np.array([])}, "at least one record"),
+    ],
+)
+@pytest.mark.parametrize("cls", GAMES)
+def test_records_that_do_not_fit_are_refused(cls, change, says):
+    right = {
+        "features": np.zeros((2, 1)),
+        "labels": np.array([0, 1]),
+        "players": np.array([0, 1]),
+        "n_players": 2,
+        "test_features": np.zeros((2, 1)),
+        "test_labels": np.array([0, 1]),
+        "n_classes": 2,
+    }
+    n_classes, *arguments = (lambda given: [given.pop("n_classes"), *given.values()])({**right, **change})
+    with pytest.raises(ValueError, match=says):
+        cls(*arguments, n_classes=n_classes)
+
+
+@pytest.mark.parametrize(
+    ("cls", "option"), [(GramRidgeGame, "ridge"), (LogisticGame, "ridge"), (NearestNeighboursGame, "k")]
+)
+@pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf])
+def test_options_out_of_range_are_refused(cls, option, value):
+    with pytest.raises(ValueError, match=option):
+        small_game(cls, **{option: value})
+
+
+# --- all estimators ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(set(valuation_estimators()) - {"knn"}))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_estimator_passes_the_shared_check(name, seed):
+    check_valuation_estimator(valuation_estimators()[name], seed=seed)
+
+
+def test_values_of_records_pass_the_shared_check():
+    """On the games that they are exact for: every player holds one record."""
+    features, labels, test, test_labels, _ = standardised(load_iris, 8)
+    games = [
+        NearestNeighboursGame(features, labels, np.arange(8), 8, test, test_labels, n_classes=3, k=k) for k in (1, 4)
+    ]
+    check_valuation_estimator(valuation_estimators()["knn"], games=games)
