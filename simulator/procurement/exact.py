@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.procurement.method import SLACK, ProcurementMethod, by_value_per_cost, fill, money_left, total, two_sum
+from simulator.procurement.method import (
+    GAP,
+    SLACK,
+    ProcurementMethod,
+    by_value_per_cost,
+    fill,
+    money_left,
+    total,
+    two_sum,
+)
 
-#: A set within this of its bound, relatively, is good enough to stop.
-GAP = 1e-12
 #: Sums of values are trusted to this, relatively.
 ROUNDING = 1e-14
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -155,7 +162,7 @@ class _States:
         if (np.diff(self.cost[order]) == 0).any():
             order = np.lexsort((-self.value, self.rest, self.cost))
         value_so_far = np.maximum.accumulate(self.value[order])
-        order = order[np.append(True, self.value[order][1:] > value_so_far[:-1])]
+        order = order[np.append(True, self.value[order][1:] > value_so_far[:-1])[: len(order)]]
         self._keep(order)
         self.history.append((owner, source[order], before))
 
@@ -219,8 +226,8 @@ class _Search:
                 joined = max(joined, sum(map(len, self.lists)))
             if self.bounds.min() <= self.best_value * (1 + GAP):
                 return self._attainable(float(self.bounds.min()))
-            if (self.turning[:, owner] > self.room).any():
-                continue
+            if (self.turning[:, owner] > self.room).any() or not all(map(len, self.lists)):
+                break
             if made >= max_states:
                 self._join()
                 return self._attainable(float((self.bounds - self.turning[:, owner]).min()))
@@ -242,6 +249,8 @@ class _Search:
     def _join(self) -> None:
         """Find the best affordable pair of states, one of each list."""
         few, many = sorted(self.lists, key=len)
+        if len(few) == 0:
+            return
         left, rest = self.left
         sizes = abs(left) + np.abs(few.cost).max() + np.abs(many.cost).max()
         partner = np.searchsorted(many.cost, left - few.cost + 4e-16 * sizes, "right") - 1

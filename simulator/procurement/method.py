@@ -72,6 +72,8 @@ class ProcurementMethod(Described):
 
 #: Running sums of costs are trusted to this share of the budget.
 SLACK = 1e-9
+#: A set within this of a bound, relatively, is as good as one that reaches it.
+GAP = 1e-12
 
 PROCUREMENT = Family(ProcurementMethod, "procurement method")
 
