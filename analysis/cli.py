@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -17,12 +17,16 @@ from typer.core import TyperGroup
 from scenarios.errors import InputError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from analysis.compare import Question
     from scenarios.store import Results
+    from simulator.pricing import PricingStrategy
 
 # What a command needs is imported when it runs: Mesa and its like take seconds, help should not.
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+FIGURES = (".png", ".pdf", ".svg")
 
 
 class _Group(TyperGroup):
@@ -65,10 +69,27 @@ class Kind(StrEnum):
     scenarios = "scenarios"
 
 
+class Rule(StrEnum):
+    """What a bundle of versions is worth."""
+
+    additive = "additive"
+    quadratic = "quadratic"
+
+
 Folder = Annotated[Path, typer.Argument(help="A results folder, such as results/demo.")]
 By = Annotated[str | None, typer.Option(help="Swept parameter to compare; by default the scenario's.")]
 Baseline = Annotated[str | None, typer.Option(help="Its value that the others are compared with.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Column of the rounds table; may be repeated.")]
+
+Bundles = Annotated[
+    Rule,
+    typer.Option(
+        "--composition",
+        help="What a bundle of versions is worth: the sum of its epsilons, or the root of the sum of their squares.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a figure into a .png, .pdf or .svg file.")]
 
 
 @app.command()
@@ -169,7 +190,7 @@ def compare_(
     by: By = None,
     baseline: Baseline = None,
     metric: Metrics = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    json_: Json = False,
 ) -> None:
     """Compare the values of a swept parameter, paired over replicates.
 
@@ -192,6 +213,125 @@ def compare_(
 def report(results: Folder, by: By = None, baseline: Baseline = None, metric: Metrics = None) -> None:
     """Write the figures and report.html of a results folder again."""
     _report(_open(results), by, baseline, tuple(metric or ()))
+
+
+@app.command()
+def price(
+    survey: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SURVEY.csv",
+            help="A CSV file with the columns epsilon and value, a row an answer: the version a buyer wants and what "
+            "it would pay for it. A column weight, if there is one, says how many buyers the answer stands for.",
+        ),
+    ],
+    strategy: Annotated[
+        str, typer.Option(help="A pricing strategy (see `dealer list strategies`), or your own as module:Class.")
+    ] = "dpp_plus",
+    epsilons: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EPS,EPS...",
+            help="Versions to price besides those of the file, such as 0.5,1,2: it names versions nobody asked for.",
+        ),
+    ] = None,
+    composition: Bundles = Rule.additive,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of the strategy, such as `raw=true`; may be repeated."),
+    ] = None,
+    json_: Json = False,
+    plot: Plot = None,
+) -> None:
+    """Price the versions of a model from the answers of a survey.
+
+    The versions are the distinct epsilons of the survey, numbered from 0 by rising epsilon. Shown are the list,
+    what it earns if everybody buys as stated, what no arbitrage-free list can exceed, and the bundle that
+    undercuts the list, if there is one. Messages count rows as a spreadsheet does: the header is row 1.
+
+    Examples
+    --------
+        dealer price survey.csv
+
+        dealer price survey.csv --strategy linear --option raw=true --composition quadratic
+
+        dealer price survey.csv --epsilons 0.5,1,2 --plot prices.pdf
+
+        dealer price survey.csv --json
+    """
+    import numpy as np
+
+    from analysis.inputs import EPSILON, POSITIVE, check_versions, parse_epsilons, read_columns
+    from analysis.price_lists import price_survey, price_table, summary
+    from analysis.tables import plain, text_table
+    from simulator.pricing import Survey
+
+    _check_figure(plot)
+    _find_own_classes(str(survey))
+    chosen = _strategy(strategy, option or [])
+    more = parse_epsilons(epsilons) if epsilons is not None else np.empty(0)
+    answers = read_columns(survey, {"epsilon": EPSILON, "value": POSITIVE}, {"weight": POSITIVE})
+    versions = check_versions(np.union1d(answers["epsilon"], more))
+    asked = Survey(np.searchsorted(versions, answers["epsilon"]), answers["value"], answers.get("weight"))
+    try:
+        priced = price_survey(versions, asked, chosen, name=strategy, composition=composition.value)
+    except ValueError as error:
+        raise InputError(f"--strategy: {error}") from None
+    if plot is not None:
+        from analysis import plots
+
+        _save(plots.survey_pricing(priced, asked), plot)
+    if json_:
+        typer.echo(json.dumps(plain(priced)))
+    else:
+        typer.echo(text_table(price_table(priced)) + "\n\n" + summary(priced))
+
+
+@app.command()
+def arbitrage(
+    prices: Annotated[
+        Path,
+        typer.Argument(metavar="PRICES.csv", help="A CSV file with the columns epsilon and price, a row a version."),
+    ],
+    composition: Bundles = Rule.additive,
+    json_: Json = False,
+    plot: Plot = None,
+) -> None:
+    """Find the bundle of cheap versions that undercuts a dear one, if a price list admits it.
+
+    Shown are the bundle that saves most and the cheapest cover of every version, numbered from 0 by rising
+    epsilon. With --json it is the bundle alone, or null. The exit code is 0 either way.
+
+    Examples
+    --------
+        dealer arbitrage prices.csv
+
+        dealer arbitrage prices.csv --composition quadratic --plot covers.svg
+
+        dealer arbitrage prices.csv --json
+    """
+    from analysis.inputs import EPSILON, NON_NEGATIVE, check_versions, read_columns
+    from analysis.price_lists import cheapest_covers, cover_table, in_words
+    from analysis.tables import plain, text_table
+    from simulator.pricing import find_arbitrage
+
+    _check_figure(plot)
+    table = read_columns(prices, {"epsilon": EPSILON, "price": NON_NEGATIVE}).sort_values("epsilon", kind="stable")
+    again = table.index[table["epsilon"].duplicated(keep=False)][:2]
+    if len(again):
+        rows = " and ".join(map(str, again))
+        raise InputError(f"epsilon: found {table['epsilon'][again[0]]:g} in rows {rows}; allowed is one row a version")
+    versions, posted = check_versions(table["epsilon"].to_numpy()), table["price"].to_numpy()
+    found = find_arbitrage(versions, posted, composition=composition.value)
+    if plot is not None:
+        from analysis import plots
+
+        _save(plots.arbitrage(versions, posted, composition=composition.value), plot)
+    if json_:
+        typer.echo(json.dumps(plain(found)))
+    else:
+        covers = cheapest_covers(versions, posted, composition=composition.value)
+        typer.echo(in_words(found, versions, posted) + "\n\n" + text_table(cover_table(covers, versions, posted)))
 
 
 def main() -> None:
@@ -279,6 +419,38 @@ def _find_own_classes(scenario: str) -> None:
     for folder in (os.getcwd(), str(Path(scenario).resolve().parent)):
         if folder not in sys.path:
             sys.path.append(folder)
+
+
+def _strategy(name: str, settings: list[str]) -> PricingStrategy:
+    from simulator.pricing.strategy import PRICING
+
+    options = {}
+    if settings:
+        from scenarios.experiment import parse_setting  # with it comes Mesa
+
+        options = dict(parse_setting(setting, "--option", "raw=true") for setting in settings)
+    try:
+        PRICING.resolve(name)
+    except ValueError as error:
+        raise InputError(f"--strategy: {error}") from None
+    try:
+        return cast("PricingStrategy", PRICING.create(name, options))
+    except ValueError as error:
+        raise InputError(f"--option: {error}") from None
+
+
+def _check_figure(file: Path | None) -> None:
+    if file is not None and file.suffix.lower() not in FIGURES:
+        raise InputError(f"--plot: found {str(file)!r}; allowed are files that end in {', '.join(FIGURES)}")
+
+
+def _save(figure: Figure, file: Path) -> None:
+    from analysis.plots import save
+
+    try:
+        save(figure, file, file.suffix.lower().removeprefix("."))
+    except OSError as error:
+        raise InputError(f"--plot: {str(file)!r} cannot be written: {error.strerror or error}") from None
 
 
 def _processors() -> int:

@@ -71,10 +71,10 @@ def write_report(results: Results, asked: Question) -> Path:
         # The layout is solved once, not anew for each file.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        figure.savefig(folder / f"{name}.png", dpi=150)
-        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+        for kind in ("png", "pdf"):
+            plots.save(figure, folder / f"{name}.{kind}", kind)
         svg = io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
+        plots.save(figure, svg, "svg")
         embedded.append({"data": base64.b64encode(svg.getvalue()).decode(), "name": name, "caption": caption})
     comparison = compare(results, asked)
     environment = Environment(loader=PackageLoader("analysis"), autoescape=select_autoescape(), trim_blocks=True)

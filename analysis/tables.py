@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from analysis.compare import METRICS, Question
+if TYPE_CHECKING:
+    from analysis.compare import Question
 
 
 def number(value: float) -> str:
@@ -20,6 +24,16 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1e-3 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
+def amount(value: float) -> str:
+    """A sum of money to six significant digits, all of those before the point, without trailing zeros."""
+    if math.isnan(value):
+        return "-"
+    if not 1e-4 <= abs(value) < 1e15:
+        return f"{value:.6g}"
+    text = f"{value:,.{max(0, 5 - math.floor(math.log10(abs(value))))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def interval(mean: float, low: float, high: float) -> str:
     """A mean with its interval."""
     return number(mean) if math.isnan(low) else f"{number(mean)} [{number(low)}, {number(high)}]"
@@ -27,6 +41,8 @@ def interval(mean: float, low: float, high: float) -> str:
 
 def key_table(comparison: pd.DataFrame, asked: Question, metric: str) -> pd.DataFrame:
     """One metric, a row a value of the compared parameter: mean and paired difference, with 95% intervals."""
+    from analysis.compare import METRICS  # with it comes Mesa, which a plain table does without
+
     rows = comparison[comparison["metric"] == metric]
     label, unit = METRICS.get(metric, (metric, ""))
     shown = {
@@ -56,6 +72,17 @@ def text_table(table: pd.DataFrame) -> str:
         columns.append([text.ljust(width) if left else text.rjust(width) for text in [str(name), *cells]])
     lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def plain(result: Any) -> Any:
+    """A result in JSON's types: dataclasses as objects with their fields, NaN and infinity as null."""
+    if dataclasses.is_dataclass(result):
+        return {field.name: plain(getattr(result, field.name)) for field in dataclasses.fields(result)}
+    if isinstance(result, np.ndarray | np.generic):
+        return plain(result.tolist())
+    if isinstance(result, list | tuple):
+        return [plain(part) for part in result]
+    return None if isinstance(result, float) and not math.isfinite(result) else result
 
 
 def _intervals(rows: pd.DataFrame, mean: str, low: str, high: str) -> list[str]:

@@ -184,8 +184,15 @@ def parse(raw: Mapping[str, Any]) -> Experiment:
         raise InputError(sentence(error, Experiment, raw)) from None
 
 
-def parse_setting(setting: str) -> tuple[str, Any]:
-    """Key and value of an override "dotted.name=value".
+def parse_setting(setting: str, option: str = "--set", example: str = "broker.pricing=median") -> tuple[str, Any]:
+    """Key and value of a setting "key=value" of the command line, the value as TOML writes it.
+
+    Parameters
+    ----------
+    setting : str
+        The setting; a bare word is a string.
+    option, example : str
+        Option of the command line that took it, and a good setting of it, for the message.
 
     Raises
     ------
@@ -194,7 +201,7 @@ def parse_setting(setting: str) -> tuple[str, Any]:
     """
     key, equals, text = setting.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set: found {setting!r}; allowed is KEY=VALUE, such as broker.pricing=median")
+        raise InputError(f"{option}: found {setting!r}; allowed is KEY=VALUE, such as {example}")
     try:
         return key.strip(), tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

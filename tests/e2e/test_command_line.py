@@ -2,15 +2,23 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from analysis.cli import app
+from analysis.cli import Rule, app
+from analysis.price_lists import SurveyPricing
 from scenarios.experiment import library
-from simulator.pricing import pricing_strategies
+from simulator.pricing import Arbitrage, Pricing, find_arbitrage, maximize_revenue, pricing_strategies
+from simulator.pricing.composition import Composition
 
 QUICK = ["run", "walkthrough", "--workers", "1"]
 
@@ -89,7 +97,9 @@ def test_list_shows_every_class(dealer):
     assert "greedy" not in out
 
 
-@pytest.mark.parametrize("arguments", [[], ["run"], ["compare"], ["list"], ["new"], ["report"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["run"], ["compare"], ["list"], ["new"], ["report"], ["price"], ["arbitrage"]]
+)
 def test_help_teaches(dealer, arguments):
     code, out, _ = dealer(*arguments, "--help")
     assert code == 0
@@ -200,3 +210,184 @@ def test_results_do_not_depend_on_the_process(tmp_path):
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout[done.stdout.index("pricing") :])
     assert printed[0] == printed[1]
+
+
+# --- a survey or a price list in a file ------------------------------------------------------------------
+
+SURVEY = "epsilon,value\n1,100\n2,300\n1,400\n2,700\n3,500\n3,800\n"
+PRICES = "epsilon,price\n1,5\n2,9\n4,20\n3,11\n"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Write the files of a test into the command's folder."""
+
+    def write(**contents):
+        for name, content in contents.items():
+            (tmp_path / f"{name}.csv").write_text(content, encoding="utf-8")
+
+    return write
+
+
+@pytest.mark.parametrize("composition", get_args(Composition))
+def test_price_prints_as_json_what_the_optimiser_returns(dealer, files, composition):
+    files(survey=SURVEY)
+    code, out, _ = dealer("price", "survey.csv", "--json", "--composition", composition)
+    printed = json.loads(out)
+    best = maximize_revenue([1, 2, 3], [0, 1, 0, 1, 2, 2], [100, 300, 400, 700, 500, 800], composition=composition)
+    assert code == 0
+    assert set(printed) == {field.name for field in fields(SurveyPricing)}
+    for field in fields(Pricing):
+        assert printed[field.name] == np.asarray(getattr(best, field.name)).tolist()
+    assert (printed["strategy"], printed["epsilons"], printed["composition"]) == ("dpp_plus", [1, 2, 3], composition)
+    assert printed["arbitrage"] is None
+
+
+def test_price_shows_the_arbitrage_of_a_list_that_has_it(dealer, files):
+    files(survey=SURVEY)
+    code, out, _ = dealer("price", "survey.csv", "--strategy", "monopoly", "--json")
+    found = find_arbitrage([1, 2, 3], [400, 700, 500])
+    assert code == 0
+    assert json.loads(out)["arbitrage"] == {
+        "version": found.version, "bundle": found.bundle.tolist(), "cost": found.cost, "saving": found.saving,
+    }  # fmt: skip
+    code, out, _ = dealer("price", "survey.csv", "--strategy", "monopoly")
+    assert code == 0
+    assert "1 of eps 3 costs 500 and covers eps 2, priced 700: saves 200" in out
+    code, out, _ = dealer("price", "survey.csv", "--strategy", "perfect", "--json")
+    assert json.loads(out)["prices"] == [None, None, None]
+
+
+def test_price_takes_versions_weights_and_options(dealer, files):
+    files(survey="weight,epsilon,value\n1,2,10\n3,2,6\n", twice="epsilon,value\n2,10\n2,6\n2,6\n2,6\n")
+    arguments = ("--epsilons", "1,4", "--json")
+    printed = json.loads(dealer("price", "survey.csv", *arguments)[1])
+    assert printed["epsilons"] == [1, 2, 4]
+    assert printed["answers"] == [0, 4, 0]
+    assert printed["revenue"] == 24
+    assert json.loads(dealer("price", "twice.csv", *arguments)[1]) == printed
+    raw = ("--strategy", "linear", "--composition", "quadratic", "--option", "raw=true")
+    assert json.loads(dealer("price", "survey.csv", *arguments, *raw)[1])["prices"] == [6, 6 + 4 / 3, 10]
+
+
+def test_the_rules_of_composition_are_all_there():
+    assert [rule.value for rule in Rule] == list(get_args(Composition))
+
+
+def test_arbitrage_prints_as_json_what_the_check_returns(dealer, files):
+    files(prices=PRICES)
+    code, out, _ = dealer("arbitrage", "prices.csv", "--json")
+    found = find_arbitrage([1, 2, 3, 4], [5, 9, 11, 20])
+    assert code == 0
+    assert json.loads(out) == {
+        field.name: np.asarray(getattr(found, field.name)).tolist() for field in fields(Arbitrage)
+    }
+    code, out, _ = dealer("arbitrage", "prices.csv", "--json", "--composition", "quadratic")
+    assert code == 0
+    assert json.loads(out) is None
+    code, out, _ = dealer("arbitrage", "prices.csv", "--composition", "quadratic")
+    assert code == 0
+    assert out.startswith("The list is arbitrage-free")
+
+
+def test_figures_are_written_by_their_suffix(dealer, files, tmp_path):
+    files(survey=SURVEY, prices=PRICES)
+    for name, start in {"a.png": b"\x89PNG", "b.pdf": b"%PDF", "c.SVG": b"<?xml"}.items():
+        for command in (["price", "survey.csv"], ["arbitrage", "prices.csv"]):
+            shown = dealer(*command)
+            assert dealer(*command, "--plot", name) == shown
+            assert (tmp_path / name).read_bytes().startswith(start)
+            (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["price", "nowhere.csv"], "Error: 'nowhere.csv' cannot be read: No such file"),
+        (["price", "prices.csv"], "Error: value: the header of 'prices.csv' must name this column once"),
+        (["price", "zero.csv"], "Error: value: found 0 in row 3; allowed are numbers > 0"),
+        (["price", "many.csv"], "Error: epsilon: found 101 versions"),
+        (["price", "survey.csv", "--epsilons", "2,1"], "Error: --epsilons: found '2,1'; allowed are rising numbers"),
+        (["price", "survey.csv", "--strategy", "dpp-plus"], "Error: --strategy: found the unknown pricing strategy"),
+        (["price", "survey.csv", "--strategy", "dpp-plus"], "did you mean 'dpp_plus'?"),
+        (
+            ["price", "survey.csv", "--strategy", "no:Such"],
+            "Error: --strategy: the pricing strategy 'no:Such' cannot be",
+        ),
+        (["price", "survey.csv", "--option", "raw"], "Error: --option: found 'raw'; allowed is KEY=VALUE"),
+        (
+            ["price", "survey.csv", "--option", "raw=true"],
+            "Error: --option: the pricing strategy 'dpp_plus' has no option",
+        ),
+        (["price", "survey.csv", "--strategy", "linear", "--option", "raw=2"], "raw must be true or false, found 2"),
+        (["price", "survey.csv", "--composition", "cubic"], "'cubic' is not one of"),
+        (
+            ["price", "survey.csv", "--plot", "a.jpg"],
+            "Error: --plot: found 'a.jpg'; allowed are files that end in .png",
+        ),
+        (
+            ["price", "survey.csv", "--plot", "none/a.png"],
+            "Error: --plot: 'none/a.png' cannot be written: No such file",
+        ),
+        (["arbitrage", "nowhere.csv"], "Error: 'nowhere.csv' cannot be read"),
+        (["arbitrage", "survey.csv"], "Error: price: the header of 'survey.csv' must name this column once"),
+        (["arbitrage", "again.csv"], "Error: epsilon: found 1 in rows 2 and 4; allowed is one row a version"),
+        (["arbitrage", "minus.csv"], "Error: price: found -1 in row 2; allowed are numbers >= 0"),
+        (["arbitrage", "prices.csv", "--plot", "a"], "Error: --plot: found 'a'"),
+    ],
+)
+def test_bad_files_and_options_exit_with_2_and_one_sentence(dealer, files, tmp_path, arguments, message):
+    files(
+        survey=SURVEY,
+        prices=PRICES,
+        zero="epsilon,value\n1,1\n2,0\n",
+        many="epsilon,value\n" + "".join(f"{k},1\n" for k in range(1, 102)),
+        again="epsilon,price\n1,1\n2,1\n1,2\n",
+        minus="epsilon,price\n1,-1\n",
+    )
+    before = set(tmp_path.iterdir())
+    code, out, err = dealer(*arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err + out
+    assert out == ""
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_users_own_strategy_prices_a_survey(dealer, files, tmp_path):
+    files(survey=SURVEY)
+    (tmp_path / "ours.py").write_text(OWN, encoding="utf-8")
+    half = ("--strategy", "ours:HalfMedian", "--option", "share=0.4", "--json")
+    code, out, _ = dealer("price", "survey.csv", *half)
+    assert code == 0
+    assert json.loads(out)["prices"] == [180, 180, 180]
+    code, out, err = dealer("price", "survey.csv", "--strategy", "ours:Broken")
+    assert code == 2
+    assert "Error: --strategy: 'ours:Broken' cannot price a survey outside the market: it returned [-1.0" in err
+
+
+def test_the_commands_of_the_readme_print_what_it_says(dealer, files, tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(
+        r"```sh\nprintf '(.+)' > (\w+)\.csv\n\.venv/bin/dealer (.+)\n```\n\n```text\n((?:(?!```).*\n)+)```", readme
+    )
+    assert len(blocks) == 2
+    for content, name, command, shown in blocks:
+        files(**{name: content.replace("\\n", "\n")})
+        code, out, err = dealer(*shlex.split(command, comments=True))
+        assert code == 0, err
+        assert out == shown
+    assert {"survey.pdf", "covers.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_prices_need_no_market(tmp_path):
+    """Mesa takes over a second to import."""
+    (tmp_path / "survey.csv").write_text(SURVEY, encoding="utf-8")
+    (tmp_path / "prices.csv").write_text(PRICES, encoding="utf-8")
+    for command in (["price", "survey.csv"], ["arbitrage", "prices.csv"]):
+        code = (
+            f"import sys, analysis.cli as c; c.app({command}, standalone_mode=False); sys.exit('mesa' in sys.modules)"
+        )
+        path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | path, capture_output=True)
+        assert done.returncode == 0, done.stderr
