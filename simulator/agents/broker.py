@@ -8,7 +8,7 @@ import mesa
 import numpy as np
 
 from simulator.agents.buyer import BuyerPopulation
-from simulator.agents.owner import base_prices, compensation, value_shares
+from simulator.agents.owner import compensation, value_shares
 from simulator.agents.population import MarketAgent
 from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
@@ -44,6 +44,11 @@ class DataStock:
         self.n_owners = n_owners
         self.shards = shards
         self.values = values
+
+    @property
+    def sizes(self) -> np.ndarray | None:
+        """How many training records each owner holds, shape (n,), if there are any."""
+        return None if self.shards is None else np.bincount(self.shards.owners, minlength=self.n_owners)
 
     def records_of(self, owners: np.ndarray) -> np.ndarray:
         """Which training records belong to the owners bought, shape (N,) of bool, for a mask of shape (n,)."""
@@ -169,16 +174,16 @@ class Broker(MarketAgent):
         return prices
 
     def procure(
-        self, offers: Offers, valuation: Valuation, prices: np.ndarray | None, survey: Survey, pools: np.ndarray
+        self, offers: Offers, valuation: Valuation, prices: np.ndarray | None, survey: Survey, base_prices: np.ndarray
     ) -> Purchases:
         """Buy shards for each version within its budget; nothing where there is no price list.
 
         Parameters
         ----------
-        pools : array of float, shape (n,)
-            Base-price pool of each owner's segment, in money.
+        base_prices : array of float, shape (n,)
+            Base price of each owner, in money.
         """
-        asked = compensation(base_prices(pools, valuation.values), offers.sensitivities, self.epsilons)
+        asked = compensation(base_prices, offers.sensitivities, self.epsilons)
         bought = np.zeros(asked.shape, dtype=bool)
         budgets = self._budgets(survey, prices)
         if prices is not None:
