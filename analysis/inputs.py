@@ -18,24 +18,29 @@ MAX_BYTES = 500_000_000
 
 @dataclass(frozen=True)
 class Allowed:
-    """Numbers that may stand in a column: positive ones of a size that can be reckoned with, and perhaps 0."""
+    """Numbers that may stand in a column: positive ones of a size that can be reckoned with, perhaps 0 or negative."""
 
     zero: bool = False
+    negative: bool = False
     smallest: float = 1e-15
     largest: float = 1e15
 
     def test(self, values: np.ndarray) -> np.ndarray:
         """Which of the values are allowed, shape of `values`."""
-        return ((values >= self.smallest) & (values <= self.largest)) | (self.zero & (values == 0))
+        sizes = np.abs(values) if self.negative else values
+        return ((sizes >= self.smallest) & (sizes <= self.largest)) | (self.zero & (values == 0))
 
     def words(self, value: float) -> str:
         """What is allowed, as said to somebody who gave `value`."""
-        size = f" of size {self.smallest:g} to {self.largest:g}" if value > 0 else ""
-        return f"numbers {'>=' if self.zero else '>'} 0{size}"
+        size = f" of size {self.smallest:g} to {self.largest:g}" if value > 0 or self.negative else ""
+        sign = "" if self.negative else " >= 0" if self.zero else " > 0"
+        return f"numbers{sign}{size}"
 
 
 POSITIVE = Allowed()
 NON_NEGATIVE = Allowed(zero=True)
+#: Shapley values, of which those near 0 are often rounding noise.
+ANY_SIGN = Allowed(zero=True, negative=True, smallest=1e-300)
 #: Privacy levels: the number of copies of one that cover another must be countable.
 EPSILON = Allowed(smallest=1e-4, largest=1e4)
 
@@ -44,7 +49,11 @@ MOST_VERSIONS = 100
 
 
 def read_columns(
-    path: Path, columns: Mapping[str, Allowed], optional: Mapping[str, Allowed] | None = None
+    path: Path,
+    columns: Mapping[str, Allowed],
+    optional: Mapping[str, Allowed] | None = None,
+    *,
+    names: str | None = None,
 ) -> pd.DataFrame:
     """Columns of numbers of a CSV file, by the names in its first row.
 
@@ -56,11 +65,13 @@ def read_columns(
         A CSV file in UTF-8.
     columns, optional : mapping of str to Allowed
         The columns that must be there, and those that may be.
+    names : str, optional
+        A column that must be there too and names the rows, each differently.
 
     Returns
     -------
     DataFrame
-        The numbers, all as allowed, one row or more. The index is the row in the file, where the
+        The names as text and the numbers, all as allowed, one row or more. The index is the row in the file, where the
         header is row 1, as in a spreadsheet.
 
     Raises
@@ -73,7 +84,7 @@ def read_columns(
     rows = table.iloc[1:]
     rows = rows[(rows != "").any(axis=1)]
     wanted = {**columns, **{name: allowed for name, allowed in (optional or {}).items() if name in header}}
-    for name in wanted:
+    for name in ([] if names is None else [names]) + list(wanted):
         if header.count(name) != 1:
             found = ", ".join(map(repr, header[:10])) + (", ..." if len(header) > 10 else "")
             raise InputError(
@@ -81,7 +92,8 @@ def read_columns(
             )
     if rows.empty:
         raise InputError(f"{str(path)!r} has no rows below its header; allowed is one or more")
-    return pd.DataFrame({name: _numbers(name, rows[header.index(name)], wanted[name]) for name in wanted})
+    found_names = {} if names is None else {names: _names(names, rows[header.index(names)])}
+    return pd.DataFrame(found_names | {name: _numbers(name, rows[header.index(name)], wanted[name]) for name in wanted})
 
 
 def parse_epsilons(text: str) -> np.ndarray:
@@ -148,6 +160,18 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
     table.index += 1
     return table
+
+
+def _names(name: str, cells: pd.Series) -> pd.Series:
+    cells = cells.str.strip()
+    if (cells == "").any():
+        raise InputError(f"{name}: found nothing in row {cells.index[cells == ''][0]}; allowed is a name in every row")
+    twice = cells[cells.duplicated()]
+    if len(twice):
+        again = cells.index[cells == twice.iloc[0]][:2]
+        rows = " and ".join(map(str, again))
+        raise InputError(f"{name}: found {cells[again[0]][:40]!r} in rows {rows}; allowed is one row for each name")
+    return cells
 
 
 def _numbers(name: str, cells: pd.Series, allowed: Allowed) -> pd.Series:

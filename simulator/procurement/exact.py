@@ -49,8 +49,8 @@ class Exact(ProcurementMethod):
     source = "Pisinger (1997), a minimal algorithm for the 0-1 knapsack problem; Horowitz and Sahni (1974)"
 
     def __init__(self, *, max_states: int = 2**22) -> None:
-        if not isinstance(max_states, int) or max_states < 1:
-            raise TypeError(f"max_states must be a whole number >= 1, found {max_states!r}")
+        if not isinstance(max_states, int) or isinstance(max_states, bool) or max_states < 1:
+            raise ValueError(f"max_states: found {max_states!r}; allowed is a whole number >= 1")
         self.max_states = max_states
 
     def choose(
@@ -132,7 +132,8 @@ class _States:
     is dropped.
     """
 
-    def __init__(self, bounds: int) -> None:
+    def __init__(self, bounds: int, saving: float, gain: float) -> None:
+        self.saving, self.gain = saving, gain  # what other owners could save in cost and gain in value
         self.cost, self.rest = np.zeros(1), np.zeros(1)  # rest: what rounding cuts off the cost
         self.value, self.loss = np.zeros(1), np.zeros((bounds, 1))
         self.history: list[tuple[int, np.ndarray, int]] = []  # owner, where each state comes from, of how many
@@ -143,10 +144,11 @@ class _States:
     def decide(
         self, owner: int, cost: float, value: float, loss: tuple[np.ndarray, np.ndarray], room: np.ndarray
     ) -> None:
-        """Add the states in which the decision on an owner is turned round.
+        """Add the states in which the decision on an owner is turned round, which adds `cost` and `value`.
 
         `loss` is what keeping and what turning the decision loses of the bounds, `room` what may be lost.
         """
+        self.saving, self.gain = self.saving + min(cost, 0.0), self.gain - max(value, 0.0)
         before = len(self)
         columns = []
         for turned in (0, 1):
@@ -166,9 +168,14 @@ class _States:
         self._keep(order)
         self.history.append((owner, source[order], before))
 
-    def prune(self, room: np.ndarray) -> None:
-        """Drop states that lose more than `room`."""
-        kept = np.flatnonzero((self.loss <= room[:, None]).all(axis=0))
+    def prune(self, room: np.ndarray, left: float, needed: float) -> None:
+        """Drop states that lose more than `room`, or that no decision on other owners makes affordable and better.
+
+        There is `left` to spend, and a better set adds more than `needed` to the value.
+        """
+        end = np.searchsorted(self.cost, left + self.saving, "right")
+        start = np.searchsorted(self.value, needed - self.gain)
+        kept = start + np.flatnonzero((self.loss[:, start:end] <= room[:, None]).all(axis=0))
         if self.history and len(kept) < len(self):
             self._keep(kept)
             owner, source, before = self.history[-1]
@@ -209,7 +216,9 @@ class _Search:
         profit[np.abs(profit) <= ROUNDING * self.best_value] = 0.0
         keeping = np.where(self.inside, -profit, profit)
         self.keeping, self.turning = np.maximum(keeping, 0.0), np.maximum(-keeping, 0.0)
-        self.lists = (_States(len(relaxed)), _States(len(relaxed)))
+        outside = ~self.inside
+        reach = total(costs[self.inside]) * (1 + SLACK), total(values[outside]) + SLACK * self.best_value
+        self.lists = (_States(len(relaxed), *reach), _States(len(relaxed), *reach))
 
     @property
     def room(self) -> np.ndarray:
@@ -235,6 +244,7 @@ class _Search:
             sign = -1.0 if self.inside[owner] else 1.0
             loss = self.keeping[:, owner], self.turning[:, owner]
             states.decide(owner, sign * self.costs[owner], sign * self.values[owner], loss, self.room)
+            self._prune(states)
             made += len(states)
         self._join()
         return self.best_value
@@ -275,7 +285,10 @@ class _Search:
         if total(self.values[found]) > self.best_value:
             self.best, self.best_value = found, total(self.values[found])
         for states in self.lists:
-            states.prune(self.room)
+            self._prune(states)
+
+    def _prune(self, states: _States) -> None:
+        states.prune(self.room, self.left[0], self.best_value - self.start_value)
 
     def _attainable(self, bound: float) -> float:
         """What a set may be worth by a bound, and at least the best set found is."""
