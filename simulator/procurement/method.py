@@ -90,7 +90,7 @@ def fractional_bound(values: np.ndarray, costs: np.ndarray, budget: float) -> fl
     """
     if total(costs) <= budget:
         return total(values)
-    order = by_value_per_cost(values, costs)
+    order = np.argsort(-value_per_cost(values, costs))  # how ties are ordered does not matter here
     whole = min(int(np.searchsorted(np.cumsum(costs[order]), budget, "right")), len(order) - 1)
     left = max(budget - total(costs[order[:whole]]), 0.0)
     return total(values[order[:whole]]) + float(values[order[whole]] * (left / costs[order[whole]]))
@@ -98,9 +98,13 @@ def fractional_bound(values: np.ndarray, costs: np.ndarray, budget: float) -> fl
 
 def by_value_per_cost(values: np.ndarray, costs: np.ndarray) -> np.ndarray:
     """Candidates by decreasing value per cost, free ones first (ties: the earlier), shape (c,)."""
-    with np.errstate(over="ignore"):  # next to nothing is as good as free
-        ratio = np.divide(values, costs, out=np.full(len(values), np.inf), where=costs > 0)
-    return np.argsort(-ratio, kind="stable")
+    return np.argsort(-value_per_cost(values, costs), kind="stable")
+
+
+def value_per_cost(values: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Value per cost of each candidate, shape (c,); infinite if it is free, or as good as."""
+    with np.errstate(over="ignore"):
+        return np.divide(values, costs, out=np.full(len(values), np.inf), where=costs > 0)
 
 
 def total(amounts: np.ndarray) -> float:
