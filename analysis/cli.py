@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from analysis.compare import Question
     from scenarios.store import Results
-    from simulator.pricing import PricingStrategy
+    from simulator.registry import Family
 
 # What a command needs is imported when it runs: Mesa and its like take seconds, help should not.
 
@@ -275,10 +276,12 @@ def price(
     from analysis.price_lists import price_survey, price_table, summary
     from analysis.tables import plain, text_table
     from simulator.pricing import Survey
+    from simulator.pricing.strategy import PRICING
 
     _check_figure(plot)
     _find_own_classes(str(survey))
-    chosen = _strategy(strategy, option or [])
+    options = _options(PRICING, "--strategy", strategy, option or [], "raw=true")
+    chosen = PRICING.create(strategy, options)
     more = parse_epsilons(epsilons) if epsilons is not None else np.empty(0)
     answers = read_columns(survey, {"epsilon": EPSILON, "value": POSITIVE}, {"weight": POSITIVE})
     versions = check_versions(np.union1d(answers["epsilon"], more))
@@ -342,6 +345,68 @@ def arbitrage(
     else:
         covers = cheapest_covers(versions, posted, composition=composition.value)
         typer.echo(in_words(found, versions, posted) + "\n\n" + text_table(cover_table(covers, versions, posted)))
+
+
+@app.command()
+def procure(
+    offers: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OFFERS.csv",
+            help="A CSV file with the columns owner, value and cost, a row an owner: its name, the Shapley value of "
+            "its shard and what it asks.",
+        ),
+    ],
+    budget: Annotated[float, typer.Option(help="Money to spend, 0 or more.")],
+    method: Annotated[
+        str, typer.Option(help="A procurement method (see `dealer list procurement`), or your own as module:Class.")
+    ] = "exact",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of the method, such as `alpha=0.25`; may be repeated."),
+    ] = None,
+    json_: Json = False,
+    plot: Plot = None,
+) -> None:
+    """Buy the most valuable set of shards that a budget affords.
+
+    Shown are the owners bought, what they are worth and cost together, their coverage (the share of all positive
+    value), and what no affordable set exceeds. A method that draws at random does so from seed 0. The figure shows
+    coverage against the budget for every method.
+
+    Examples
+    --------
+        dealer procure offers.csv --budget 100
+
+        dealer procure offers.csv --budget 100 --method guess_greedy --option alpha=0.25 --plot coverage.pdf
+
+        dealer procure offers.csv --budget 100 --json
+    """
+    from analysis.inputs import ANY, NON_NEGATIVE, read_columns
+    from analysis.purchases import named, offer_table, summary
+    from analysis.tables import plain, text_table
+    from simulator.procurement import maximize_coverage
+    from simulator.procurement.method import PROCUREMENT
+
+    _check_figure(plot)
+    _find_own_classes(str(offers))
+    if not (math.isfinite(budget) and budget >= 0):
+        raise InputError(f"--budget: found {budget:g}; allowed are amounts >= 0")
+    options = _options(PROCUREMENT, "--method", method, option or [], "alpha=0.25")
+    table = read_columns(offers, {"value": ANY, "cost": NON_NEGATIVE}, names="owner")
+    values, costs = table["value"].to_numpy(), table["cost"].to_numpy()
+    try:
+        bought = maximize_coverage(values, costs, budget, method=method, **options)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"--method: {error}") from None
+    if plot is not None:
+        from analysis import plots
+
+        _save(plots.coverage_by_budget(values, costs, budget, method, options), plot)
+    if json_:
+        typer.echo(json.dumps(plain(named(bought, table["owner"]))))
+    else:
+        typer.echo(text_table(offer_table(bought, table)) + "\n\n" + summary(bought, values, budget, method))
 
 
 @app.command()
@@ -541,22 +606,22 @@ def _find_own_classes(scenario: str) -> None:
             sys.path.append(folder)
 
 
-def _strategy(name: str, settings: list[str]) -> PricingStrategy:
-    from simulator.pricing.strategy import PRICING
-
+def _options(family: Family, flag: str, name: str, settings: list[str], example: str) -> dict[str, Any]:
+    """Options of a mechanism as given on the command line, such as `example`; the mechanism takes them."""
     options = {}
     if settings:
         from scenarios.experiment import parse_setting  # with it comes Mesa
 
-        options = dict(parse_setting(setting, "--option", "raw=true") for setting in settings)
+        options = dict(parse_setting(setting, "--option", example) for setting in settings)
     try:
-        PRICING.resolve(name)
+        family.resolve(name)
     except ValueError as error:
-        raise InputError(f"--strategy: {error}") from None
+        raise InputError(f"{flag}: {error}") from None
     try:
-        return cast("PricingStrategy", PRICING.create(name, options))
+        family.create(name, options)
     except ValueError as error:
         raise InputError(f"--option: {error}") from None
+    return options
 
 
 def _check_figure(file: Path | None) -> None:

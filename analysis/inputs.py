@@ -49,7 +49,11 @@ MOST_VERSIONS = 100
 
 
 def read_columns(
-    path: Path, columns: Mapping[str, Allowed], optional: Mapping[str, Allowed] | None = None
+    path: Path,
+    columns: Mapping[str, Allowed],
+    optional: Mapping[str, Allowed] | None = None,
+    *,
+    names: str | None = None,
 ) -> pd.DataFrame:
     """Columns of numbers of a CSV file, by the names in its first row.
 
@@ -61,11 +65,13 @@ def read_columns(
         A CSV file in UTF-8.
     columns, optional : mapping of str to Allowed
         The columns that must be there, and those that may be.
+    names : str, optional
+        A column that must be there too and names the rows, each differently.
 
     Returns
     -------
     DataFrame
-        The numbers, all as allowed, one row or more. The index is the row in the file, where the
+        The names as text and the numbers, all as allowed, one row or more. The index is the row in the file, where the
         header is row 1, as in a spreadsheet.
 
     Raises
@@ -75,8 +81,9 @@ def read_columns(
     """
     header, rows = _header_and_rows(path)
     wanted = {**columns, **{name: allowed for name, allowed in (optional or {}).items() if name in header}}
-    _check_named_once(path, header, wanted)
-    return pd.DataFrame({name: _numbers(name, rows[header.index(name)], wanted[name]) for name in wanted})
+    _check_named_once(path, header, wanted if names is None else [names, *wanted])
+    found = {} if names is None else {names: _different(names, _filled(names, rows[header.index(names)]))}
+    return pd.DataFrame(found | {name: _numbers(name, rows[header.index(name)], wanted[name]) for name in wanted})
 
 
 def read_records(path: Path, label: str, owners: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -109,10 +116,7 @@ def read_records(path: Path, label: str, owners: str) -> tuple[np.ndarray, np.nd
     names = [name for name in header if name not in (label, owners)]
     if not names:
         raise InputError(f"{str(path)!r} holds no feature besides {label!r} and {owners!r}; at least one is needed")
-    texts = {name: rows[header.index(name)].str.strip() for name in (label, owners)}
-    for name, cells in texts.items():
-        if (cells == "").any():
-            raise InputError(f"{name}: found nothing in row {cells.index[cells == ''][0]}; every cell must be filled")
+    texts = {name: _filled(name, rows[header.index(name)]) for name in (label, owners)}
     features = np.column_stack([_numbers(name, rows[header.index(name)], ANY) for name in names])
     return features, texts[label].to_numpy(dtype=str), texts[owners].to_numpy(dtype=str)
 
@@ -210,3 +214,19 @@ def _numbers(name: str, cells: pd.Series, allowed: Allowed) -> pd.Series:
         raise InputError(f"{name}: found {found} in row {row}; allowed are {allowed.words(number)}")
     # Python's reading of a number is the nearest float, which older versions of `to_numeric` may miss.
     return cells.astype(float)
+
+
+def _filled(name: str, cells: pd.Series) -> pd.Series:
+    cells = cells.str.strip()
+    if (cells == "").any():
+        raise InputError(f"{name}: found nothing in row {cells.index[cells == ''][0]}; every cell must be filled")
+    return cells
+
+
+def _different(name: str, cells: pd.Series) -> pd.Series:
+    twice = cells[cells.duplicated()]
+    if len(twice):
+        again = cells.index[cells == twice.iloc[0]][:2]
+        rows = " and ".join(map(str, again))
+        raise InputError(f"{name}: found {cells[again[0]][:40]!r} in rows {rows}; allowed is one row for each name")
+    return cells

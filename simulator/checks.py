@@ -139,8 +139,8 @@ def _random_context(rng: np.random.Generator, case: int) -> PricingContext:
 def check_procurement_method(cls: type[ProcurementMethod], *, seed: int = 0, cases: int = 50) -> None:
     """Check a procurement method on random offers, with free, priceless and worthless shards.
 
-    It must not overspend unless it says so, buy nothing of no value, respect an exact fit, and return a bound
-    that its own purchase does not exceed.
+    It must not overspend unless it says so, whatever the size of the amounts, buy nothing of no value, afford an
+    exact fit, buy the same again from the same generator, and return a bound that no affordable set exceeds.
 
     Parameters
     ----------
@@ -159,23 +159,29 @@ def check_procurement_method(cls: type[ProcurementMethod], *, seed: int = 0, cas
     check_described(cls)
     rng = np.random.default_rng(seed)
     name = f"{cls.__module__}:{cls.__qualname__}"
-    for _ in range(cases):
+    for case in range(cases):
         owners = int(rng.integers(0, 20))
         values = rng.normal(0.5, 1.0, owners)
-        costs = rng.choice([0.0, 1.0, 2.0, np.inf], owners) * rng.uniform(0.5, 1.5, owners)
-        budget = float(rng.uniform(0, 10))
+        unit = (1.0, 1e-12, 1e12)[case % 3]
+        costs = rng.choice([0.0, 1.0, 2.0, np.inf], owners) * rng.uniform(0.5, 1.5, owners) * unit
+        budget = float(rng.uniform(0, 10)) * unit
         shown = f"{cls.__name__} on values {values.tolist()}, costs {costs.tolist()}, budget {budget}"
         worth_buying = np.flatnonzero((values > 0) & np.isfinite(costs) & ((costs <= budget) | cls.overspends))
         chosen, bound = cls().choose(values[worth_buying], costs[worth_buying], budget, rng)
         try:
-            bought = maximize_coverage(values, costs, budget, method=name, rng=rng)
+            bought, again = (
+                maximize_coverage(values, costs, budget, method=name, rng=np.random.default_rng(case)) for _ in range(2)
+            )
         except (ValueError, RuntimeError) as error:
             raise AssertionError(f"{shown}: {error}") from None
         assert (values[bought.owners] > 0).all(), f"{shown} buys what is worth nothing"
+        assert np.array_equal(bought.owners, again.owners), f"{shown} buys others at a second call"
         own = float(values[worth_buying][np.asarray(chosen, dtype=int)].sum())
-        assert own <= bound * (1 + 1e-9), f"{shown}: its choice is worth {own}, more than its bound {bound}"
-    exact_fit = maximize_coverage([1.0], [0.3], 0.3, method=name, rng=rng)
-    assert exact_fit.owners.tolist() == [0], f"{cls.__name__} must afford an exact fit"
+        best = own if cls.overspends else max(own, maximize_coverage(values, costs, budget).value)
+        assert best <= bound * (1 + 1e-9), f"{shown}: a set is worth {best}, more than its bound {bound}"
+    for costs, budget in ((np.array([0.3]), 0.3), (np.array([0.2, 0.3, 0.1]), 0.6)):
+        exact_fit = maximize_coverage(np.ones(len(costs)), costs, budget, method=name, rng=rng)
+        assert len(exact_fit.owners) == len(costs), f"{cls.__name__} must afford an exact fit"
 
 
 class _TableGame:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from simulator.agents.buyer import BUYERS
 from simulator.agents.owner import OWNERS
-from simulator.distributions import Attribute, NonNegativeAttribute, RealAttribute, ShareAttribute
+from simulator.distributions import Attribute, BasePrice, NonNegativeAttribute, RealAttribute, ShareAttribute
 from simulator.pricing.composition import Composition, check_epsilons
 from simulator.pricing.strategy import PRICING
 from simulator.privacy.amp import Neighbours, amp_noise
@@ -118,8 +118,11 @@ class OwnerSegment(Segment):
     ----------
     privacy_sensitivity : attribute, 1/eps
         rho, how fast the compensation an owner asks grows with epsilon; >= 0.
+    base_price : "shapley", "records" or attribute
+        b, what an owner asks at epsilon 0: B times its share of the positive Shapley value, B times its share
+        of all records, or an amount of money >= 0 of its own.
     base_price_pool : float, money
-        B: an owner's base price is B times its share of the positive Shapley value.
+        B; amounts of their own need none.
     participation : attribute
         Probability that an owner is willing to sell at all, in [0, 1]; drawn once an owner.
     value : attribute, optional
@@ -129,6 +132,7 @@ class OwnerSegment(Segment):
     """
 
     privacy_sensitivity: NonNegativeAttribute
+    base_price: BasePrice = "shapley"
     base_price_pool: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 1000.0
     participation: ShareAttribute = Attribute(constant=1.0)
     value: RealAttribute | None = None
@@ -386,6 +390,11 @@ class MarketConfig(Section):
                 raise ValueError(
                     f"owners.{owners.segment}.value is missing; with data.source = 'values' it gives each owner's "
                     "Shapley value"
+                )
+            if drawn and owners.base_price == "records":
+                raise ValueError(
+                    f"owners.{owners.segment}.base_price: found 'records'; with data.source = 'values' there are no "
+                    "records, so allowed are 'shapley', a number, a list or a distribution"
                 )
             if not drawn and owners.value is not None:
                 raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator
@@ -148,6 +148,14 @@ def _at_least_zero(attribute: Attribute) -> Attribute:
     return attribute
 
 
+def _base_price(raw: object) -> Attribute | str:
+    if raw in ("shapley", "records"):
+        return str(raw)
+    if isinstance(raw, str):
+        raise ValueError(f"found {raw!r}; allowed are 'shapley', 'records', a number, a list or a distribution")
+    return _at_least_zero(Attribute.parse(raw))
+
+
 def _share(attribute: Attribute) -> Attribute:
     low, high = attribute.support()
     if low < 0 or high > 1:
@@ -159,5 +167,10 @@ _serialise = PlainSerializer(lambda attribute: attribute.config())
 RealAttribute = Annotated[Attribute, PlainValidator(Attribute.parse), _serialise]
 NonNegativeAttribute = Annotated[
     Attribute, PlainValidator(lambda raw: _at_least_zero(Attribute.parse(raw))), _serialise
+]
+BasePrice = Annotated[
+    Literal["shapley", "records"] | Attribute,
+    PlainValidator(_base_price),
+    PlainSerializer(lambda price: price if isinstance(price, str) else price.config()),
 ]
 ShareAttribute = Annotated[Attribute, PlainValidator(lambda raw: _share(Attribute.parse(raw))), _serialise]

@@ -11,7 +11,7 @@ import pandas as pd
 from simulator import datasets
 from simulator.agents.broker import Broker, DataStock
 from simulator.agents.make import make_buyers, make_owners
-from simulator.agents.owner import base_prices, compensation
+from simulator.agents.owner import compensation
 from simulator.config import MarketConfig
 from simulator.ledger import Ledger
 from simulator.log import TABLES, RoundLog, RoundOutcome
@@ -80,10 +80,11 @@ class Market(mesa.Model):
         self.streams = streams
         self.round = 0
         # Ids: owners from 1, then buyers, then the broker.
-        self.owners = make_owners(self, config.owners, streams, first_id=1)
+        stock = _stock(config, streams)
+        self.owners = make_owners(self, config.owners, streams, first_id=1, records=stock.sizes)
         self.buyers = make_buyers(self, config.buyers, streams, first_id=1 + config.n_owners)
         broker_id = 1 + config.n_owners + config.n_buyers
-        self.broker = Broker(self, config.broker, _stock(config, streams), streams, broker_id, rounds=config.rounds)
+        self.broker = Broker(self, config.broker, stock, streams, broker_id, rounds=config.rounds)
         self.ledger = Ledger(config.n_buyers, config.n_owners)
         self._log = RoundLog(tables, self.owners.segment_names(), self.buyers.segment_names())
 
@@ -101,7 +102,8 @@ class Market(mesa.Model):
         self.broker.round = self.round
         offers = self.owners.offer()
         valuation = self.broker.value(offers)
-        asked = self.broker.asked(offers, valuation, self.owners.columns["base_price_pool"])
+        base_prices = self.owners.base_prices(valuation.values)
+        asked = self.broker.asked(offers, valuation, base_prices)
         survey = self.broker.survey(self.buyers)
         prices = self.broker.price(survey, len(self.buyers), asked)
         purchases = self.broker.procure(valuation, prices, survey, asked)
@@ -109,7 +111,7 @@ class Market(mesa.Model):
         price_list = self.broker.release(versions, prices)
         sales = self.buyers.buy(price_list)
         settlement = self.broker.settle(sales, purchases)
-        costs = self._true_costs(purchases, valuation)
+        costs = self._true_costs(purchases, base_prices)
         self._record(offers, valuation, survey, prices, purchases, versions, price_list, sales, settlement, costs)
         self._adapt(purchases, sales, settlement, costs)
 
@@ -128,10 +130,9 @@ class Market(mesa.Model):
         """
         return self._log.frame(table)
 
-    def _true_costs(self, purchases: Purchases, valuation: Valuation) -> np.ndarray:
+    def _true_costs(self, purchases: Purchases, base_prices: np.ndarray) -> np.ndarray:
         """What the use of its shard costs each owner at its true sensitivity, shape (l, n), in money."""
-        base = base_prices(self.owners.columns["base_price_pool"], valuation.values)
-        asked = compensation(base, self.owners.columns["privacy_sensitivity"], self.broker.epsilons)
+        asked = compensation(base_prices, self.owners.columns["privacy_sensitivity"], self.broker.epsilons)
         return np.where(purchases.bought, asked, 0.0)
 
     def _record(

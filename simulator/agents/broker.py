@@ -9,7 +9,7 @@ import mesa
 import numpy as np
 
 from simulator.agents.buyer import BuyerPopulation
-from simulator.agents.owner import base_prices, compensation, value_shares
+from simulator.agents.owner import compensation, value_shares
 from simulator.agents.population import MarketAgent
 from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
@@ -45,6 +45,11 @@ class DataStock:
         self.n_owners = n_owners
         self.shards = shards
         self.values = values
+
+    @property
+    def sizes(self) -> np.ndarray | None:
+        """How many training records each owner holds, shape (n,), if there are any."""
+        return None if self.shards is None else np.bincount(self.shards.owners, minlength=self.n_owners)
 
     def records_of(self, owners: np.ndarray) -> np.ndarray:
         """Which training records belong to the owners bought, shape (N,) of bool, for a mask of shape (n,)."""
@@ -115,16 +120,18 @@ class Broker(MarketAgent):
         self._valuation = replace(new, values=values, stderr=stderr)
         return self._valuation
 
-    def asked(self, offers: Offers, valuation: Valuation, pools: np.ndarray) -> np.ndarray:
-        """Compensation asked for use of each shard in each version, `inf` if not on offer, shape (l, n), in money.
+    def asked(self, offers: Offers, valuation: Valuation, base_prices: np.ndarray) -> np.ndarray:
+        """Compensation asked for use of each shard in each version, shape (l, n), in money.
+
+        It is `inf` for a shard that is not on offer, or not worth buying at any price.
 
         Parameters
         ----------
-        pools : array of float, shape (n,)
-            Base-price pool of each owner's segment, in money.
+        base_prices : array of float, shape (n,)
+            Base price of each owner, in money.
         """
-        asked = compensation(base_prices(pools, valuation.values), offers.sensitivities, self.epsilons)
-        return np.where(offers.takes_part, asked, np.inf)
+        asked = compensation(base_prices, offers.sensitivities, self.epsilons)
+        return np.where(offers.takes_part & (valuation.values > 0), asked, np.inf)
 
     def survey(self, buyers: BuyerPopulation) -> Survey:
         """Answers of a sample of buyers at the coverage last released, weighted up to the market's size.

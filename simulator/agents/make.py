@@ -11,18 +11,31 @@ from simulator.agents.buyer import BUYERS, BuyerPopulation
 from simulator.agents.owner import OWNERS, OwnerPopulation
 from simulator.agents.population import Group
 from simulator.config import BuyerSegment, OwnerSegment
+from simulator.distributions import Attribute
 from simulator.streams import Streams
 
 
 def make_owners(
-    model: mesa.Model, segments: Sequence[OwnerSegment], streams: Streams, first_id: int
+    model: mesa.Model,
+    segments: Sequence[OwnerSegment],
+    streams: Streams,
+    first_id: int,
+    records: np.ndarray | None = None,
 ) -> OwnerPopulation:
-    """Draw the owners of a market, each attribute of each segment from its own stream."""
+    """Draw the owners of a market, each attribute of each segment from its own stream.
+
+    `records` is how many each owner holds, shape (n,); base prices by records need it.
+    """
+    stops = np.cumsum([s.count for s in segments])
     columns = {
         "privacy_sensitivity": [
             s.privacy_sensitivity.draw(streams, "owners.privacy_sensitivity", s.count, s.segment) for s in segments
         ],
-        "base_price_pool": [np.full(s.count, s.base_price_pool) for s in segments],
+        "base_price_pool": [np.full(s.count, s.base_price_pool * (s.base_price == "shapley")) for s in segments],
+        "fixed_base_price": [
+            _fixed_base_price(s, streams, None if records is None else (records / records.sum())[stop - s.count : stop])
+            for s, stop in zip(segments, stops, strict=True)
+        ],
         "willing": [
             streams.uniforms("owners.willing", s.count, segment=s.segment)
             <= s.participation.draw(streams, "owners.participation", s.count, s.segment)
@@ -31,6 +44,17 @@ def make_owners(
     }
     groups = [Group(s.segment, OWNERS.resolve(s.behaviour), s.count) for s in segments]
     return OwnerPopulation(model, groups, {k: np.concatenate(v) for k, v in columns.items()}, first_id)
+
+
+def _fixed_base_price(segment: OwnerSegment, streams: Streams, shares: np.ndarray | None) -> np.ndarray:
+    """Base prices of a segment, 0 if they go by Shapley value; `shares` are its owners' of all records."""
+    if isinstance(segment.base_price, Attribute):
+        return segment.base_price.draw(streams, "owners.base_price", segment.count, segment.segment)
+    if segment.base_price == "records":
+        if shares is None:
+            raise ValueError(f"owners.{segment.segment}.base_price: found 'records', but there are no records")
+        return segment.base_price_pool * shares
+    return np.zeros(segment.count)
 
 
 def make_buyers(

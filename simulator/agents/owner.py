@@ -21,13 +21,16 @@ class DataOwner(PopulationAgent):
     privacy_sensitivity : float, 1/eps
         rho, true and private.
     base_price_pool : float, money
-        B of the owner's segment.
+        B of the owner's segment if its base prices go by Shapley value, else 0.
+    fixed_base_price : float, money
+        b if it does not go by Shapley value, else 0.
     willing : bool
         Whether the owner would sell at all.
     """
 
     privacy_sensitivity = Column()
     base_price_pool = Column()
+    fixed_base_price = Column()
     willing = Column()
 
     def offer(self) -> tuple[bool, float]:
@@ -117,6 +120,10 @@ class OwnerPopulation(Population):
                 raise ValueError(f"owners.{rows.segment}.behaviour: a reported sensitivity is not finite and >= 0")
         return Offers(takes_part, reports)
 
+    def base_prices(self, values: np.ndarray) -> np.ndarray:
+        """Base price of every owner at these Shapley values, shape (n,), in money."""
+        return base_prices(self.columns["base_price_pool"], values, self.columns["fixed_base_price"])
+
     def adapt(self, sold: np.ndarray, paid: np.ndarray, cost: np.ndarray) -> None:
         """Let every owner learn from its round; arrays of shape (n,)."""
         for rows in self.segments:
@@ -129,21 +136,23 @@ class OwnerPopulation(Population):
                     agent.adapt(*result)
 
 
-def base_prices(pools: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Base price of each owner: its pool times its share of the positive Shapley value, shape (n,), in money.
+def base_prices(pools: np.ndarray, values: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Base price of each owner: its pool times its share of the positive Shapley value, or its fixed one, shape (n,).
 
     Parameters
     ----------
     pools : array of float, shape (n,)
-        Base-price pool of each owner's segment, in money.
+        Base-price pool of each owner's segment, in money; 0 where base prices do not go by value.
     values : array of float, shape (n,)
         Shapley values of all registered owners.
+    fixed : array of float, shape (n,)
+        Base prices that do not go by value, in money; 0 where they do.
 
     References
     ----------
     Liu et al. (2021).
     """
-    return pools * value_shares(values)
+    return pools * value_shares(values) + fixed
 
 
 def value_shares(values: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from simulator.procurement.method import ProcurementMethod, by_value_per_cost, fill
+from simulator.procurement.method import ProcurementMethod, by_value_per_cost, fill, total
 
 
 class Greedy(ProcurementMethod):
@@ -44,4 +44,4 @@ class All(ProcurementMethod):
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, float]:
         """All candidates."""
-        return np.arange(len(values)), math.fsum(values)
+        return np.arange(len(values)), total(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -71,6 +72,8 @@ class ProcurementMethod(Described):
 
 #: Running sums of costs are trusted to this share of the budget.
 SLACK = 1e-9
+#: A set within this of a bound, relatively, is as good as one that reaches it.
+GAP = 1e-12
 
 PROCUREMENT = Family(ProcurementMethod, "procurement method")
 
@@ -85,33 +88,65 @@ def fractional_bound(values: np.ndarray, costs: np.ndarray, budget: float) -> fl
     budget : float
         Money to spend, >= 0.
     """
-    if math.fsum(costs) <= budget:
-        return math.fsum(values)
-    order = by_value_per_cost(values, costs)
+    if total(costs) <= budget:
+        return total(values)
+    order = np.argsort(-value_per_cost(values, costs))  # how ties are ordered does not matter here
     whole = min(int(np.searchsorted(np.cumsum(costs[order]), budget, "right")), len(order) - 1)
-    left = max(budget - math.fsum(costs[order[:whole]]), 0.0)
-    return math.fsum(values[order[:whole]]) + float(left * values[order[whole]] / costs[order[whole]])
+    left = max(budget - total(costs[order[:whole]]), 0.0)
+    return total(values[order[:whole]]) + float(values[order[whole]] * (left / costs[order[whole]]))
 
 
 def by_value_per_cost(values: np.ndarray, costs: np.ndarray) -> np.ndarray:
     """Candidates by decreasing value per cost, free ones first (ties: the earlier), shape (c,)."""
-    ratio = np.divide(values, costs, out=np.full(len(values), np.inf), where=costs > 0)
-    return np.argsort(-ratio, kind="stable")
+    return np.argsort(-value_per_cost(values, costs), kind="stable")
+
+
+def value_per_cost(values: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Value per cost of each candidate, shape (c,); infinite if it is free, or as good as."""
+    with np.errstate(over="ignore"):
+        return np.divide(values, costs, out=np.full(len(values), np.inf), where=costs > 0)
+
+
+def total(amounts: np.ndarray) -> float:
+    """Sum of an array, rounded once."""
+    return math.fsum(amounts.tolist())
+
+
+def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    """Rounded sum of numbers or arrays, and exactly what rounding cut off (Knuth)."""
+    rounded = a + b
+    rest = rounded - a
+    return rounded, (a - (rounded - rest)) + (b - rest)
+
+
+def money_left(budget: float, costs: np.ndarray) -> tuple[float, float]:
+    """What the purchase of `costs` leaves of a budget: a float, and exactly what it lacks.
+
+    A set is affordable if its exact sum, rounded once, is at most the budget; so half a unit in the budget's
+    last place is there to spend as well (for an odd last place a hair less, as ties round to even).
+    """
+    half = (math.nextafter(budget, math.inf) - budget) / 2
+    if math.frexp(budget)[0] * 2**53 % 2:
+        half = math.nextafter(half, 0.0)
+    amounts = [budget, half, *(-costs).tolist()]
+    left = math.fsum(amounts)
+    return left, math.fsum([*amounts, -left])
 
 
 def fill(order: np.ndarray, costs: np.ndarray, budget: float) -> np.ndarray:
     """Take candidates in the order given, skipping those that no longer fit; their positions."""
-    spent = 0.0
-    chosen: list[int] = []
-    bought: list[float] = []
-    for position, cost in zip(order.tolist(), costs[order].tolist(), strict=True):
-        total = spent + cost
-        # A running sum of floats is good to far better than the slack; within it the exact sum decides.
-        sure = cost == 0 or total <= budget * (1 - SLACK)
-        if sure or (total <= budget * (1 + SLACK) and math.fsum([*bought, cost]) <= budget):
-            spent = total
-            chosen.append(position)
-            bought.append(cost)
+    asked = costs[order]
+    # All in one go as far as a running sum of floats is safely below the budget, then one by one, exactly.
+    sure = int(np.searchsorted(np.cumsum(asked), budget * (1 - SLACK), "right"))
+    left, rest = money_left(budget, asked[:sure])
+    chosen = order[:sure].tolist()
+    close = sure + np.flatnonzero(asked[sure:] <= left)
+    for position, cost in zip(order[close].tolist(), asked[close].tolist(), strict=True):
+        if cost <= left:
+            after, error = two_sum(left, -cost)
+            if after + (rest + error) >= 0:
+                left, rest = two_sum(after, rest + error)
+                chosen.append(position)
     return np.array(chosen, dtype=int)
 
 
@@ -177,18 +212,15 @@ def maximize_coverage(
     chosen, bound = procurement.choose(v[candidates], c[candidates], budget, rng or np.random.default_rng(0))
     chosen = np.asarray(chosen)
     if len(chosen) and not (
-        np.issubdtype(chosen.dtype, np.integer) and set(chosen.tolist()) <= set(range(len(candidates)))
+        np.issubdtype(chosen.dtype, np.integer) and chosen.min() >= 0 and chosen.max() < len(candidates)
     ):
         raise ValueError(f"the procurement method {method!r} chose what is not a position of a candidate")
-    if len(set(chosen.tolist())) < len(chosen):
+    owners = np.sort(candidates[chosen.astype(int)])
+    if (owners[1:] == owners[:-1]).any():
         raise ValueError(f"the procurement method {method!r} chose an owner twice")
-    chosen = chosen.astype(int)
-    if not procurement.overspends and math.fsum(c[candidates[chosen]]) > budget:
-        raise RuntimeError(
-            f"the procurement method {method!r} spent {math.fsum(c[candidates[chosen]])!r} of a budget of {budget!r}"
-        )
-    owners = np.sort(candidates[chosen])
-    value = math.fsum(v[owners])
+    value, cost = total(v[owners]), total(c[owners])
     if not procurement.overspends:
+        if cost > budget:
+            raise RuntimeError(f"the procurement method {method!r} spent {cost!r} of a budget of {budget!r}")
         bound = min(bound, fractional_bound(v[candidates], c[candidates], budget))
-    return Purchase(owners, value, math.fsum(c[owners]), max(bound, value))
+    return Purchase(owners, value, cost, max(bound, value))

@@ -1,13 +1,14 @@
 """Reading columns of a CSV file: exact numbers, and one sentence for whatever is wrong."""
 
 import gzip
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis import inputs
-from analysis.inputs import EPSILON, NON_NEGATIVE, POSITIVE, check_versions, parse_epsilons, read_columns
+from analysis.inputs import ANY, EPSILON, NON_NEGATIVE, POSITIVE, check_versions, parse_epsilons, read_columns
 from scenarios.errors import InputError
 
 PROPERTY = settings(
@@ -33,6 +34,30 @@ def file(tmp_path):
 
 def read(path, optional=None):
     return read_columns(path, {"epsilon": EPSILON, "value": POSITIVE}, optional)
+
+
+def read_named(path):
+    return read_columns(path, {"value": ANY}, names="owner")
+
+
+def test_rows_may_be_named_and_numbers_negative(file):
+    table = read_named(file('value,owner\n-1.5, A\n0,"B,C"\n-1e-20,007\n'))
+    assert table.to_dict("list") == {"owner": ["A", "B,C", "007"], "value": [-1.5, 0.0, -1e-20]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("value\n1\n", "owner: the header of"),
+        ("owner,value\nA,1\n ,2\n", "owner: found nothing in row 3; allowed is a name in every row"),
+        ("owner,value\nA,1\nB,1\n\nB ,1\nA,1\n", "owner: found 'B' in rows 3 and 5; allowed is one row for each name"),
+        ("owner,value\nA,nan\n", "value: found 'nan' in row 2; allowed are numbers of size 1e-300 to 1e+15"),
+        ("owner,value\nA,-inf\n", "value: found -inf in row 2; allowed are numbers of size"),
+    ],
+)
+def test_names_are_checked(file, content, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        read_named(file(content))
 
 
 @PROPERTY

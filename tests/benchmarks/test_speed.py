@@ -5,6 +5,7 @@ Run with `make bench`. Nothing here asserts a time.
 
 import numpy as np
 import pytest
+from scipy.optimize import Bounds, LinearConstraint, milp
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
@@ -12,10 +13,46 @@ from scenarios.experiment import load
 from scenarios.runner import run_one
 from simulator import MarketConfig
 from simulator.privacy import PrivateLogisticRegression
+from simulator.procurement import maximize_coverage
 from simulator.valuation import GramRidgeGame, valuation_games
 
 X, Y = load_breast_cancer(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
+
+
+def offers(n):
+    """Offers by owners of all sorts of sensitivities, and a budget for two fifths of what they ask."""
+    rng = np.random.default_rng(n)
+    values = rng.gamma(2.0, 1.0, n)
+    costs = values * np.exp(2.0 * rng.uniform(0.1, 0.5, n))
+    return values, costs, 0.4 * costs.sum()
+
+
+@pytest.mark.parametrize("n", [1000, 10_000])
+@pytest.mark.benchmark(group="exact procurement, certified to 1e-12, against HiGHS with its gap of 1e-6")
+def test_exact_procurement(benchmark, n):
+    benchmark(maximize_coverage, *offers(n), method="exact")
+
+
+@pytest.mark.parametrize("n", [1000, 10_000])
+@pytest.mark.benchmark(group="exact procurement, certified to 1e-12, against HiGHS with its gap of 1e-6")
+def test_milp_procurement(benchmark, n):
+    values, costs, budget = offers(n)
+    money = LinearConstraint(costs[None, :] / budget, ub=1.0)
+    benchmark.pedantic(
+        lambda: milp(-values, constraints=money, bounds=Bounds(0, 1), integrality=1, options={"mip_rel_gap": 1e-6}),
+        rounds=3,
+    )
+
+
+@pytest.mark.benchmark(group="greedy procurement among 100,000 owners against one sort of their values")
+def test_greedy_procurement(benchmark):
+    benchmark(maximize_coverage, *offers(100_000), method="greedy")
+
+
+@pytest.mark.benchmark(group="greedy procurement among 100,000 owners against one sort of their values")
+def test_sort_of_values(benchmark):
+    benchmark(np.argsort, offers(100_000)[0])
 
 
 @pytest.mark.benchmark(group="utility of 256 coalitions of 100 owners against refitting scikit-learn's ridge")

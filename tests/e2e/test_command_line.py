@@ -21,6 +21,7 @@ from analysis.price_lists import SurveyPricing
 from scenarios.experiment import library
 from simulator.pricing import Arbitrage, Pricing, find_arbitrage, maximize_revenue, pricing_strategies
 from simulator.pricing.composition import Composition
+from simulator.procurement import Purchase, maximize_coverage, procurement_methods
 from simulator.streams import Streams
 from simulator.valuation import GramRidgeGame, Valuation, shapley_values, valuation_games
 from simulator.valuation import cache as kept
@@ -104,7 +105,19 @@ def test_list_shows_every_class(dealer):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["run"], ["compare"], ["list"], ["new"], ["report"], ["price"], ["arbitrage"], ["value"], ["cache"]],
+    [
+        [],
+        ["run"],
+        ["compare"],
+        ["list"],
+        ["new"],
+        ["report"],
+        ["price"],
+        ["arbitrage"],
+        ["procure"],
+        ["value"],
+        ["cache"],
+    ],
 )
 def test_help_teaches(dealer, arguments):
     code, out, _ = dealer(*arguments, "--help")
@@ -376,7 +389,7 @@ def test_the_commands_of_the_readme_print_what_it_says(dealer, files, tmp_path):
     blocks = re.findall(
         r"```sh\nprintf '(.+)' > (\w+)\.csv\n\.venv/bin/dealer (.+)\n```\n\n```text\n((?:(?!```).*\n)+)```", readme
     )
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for content, name, command, shown in blocks:
         files(**{name: content.replace("\\n", "\n")})
         code, out, err = dealer(*shlex.split(command, comments=True))
@@ -396,6 +409,101 @@ def test_prices_need_no_market(tmp_path):
         path = {"PYTHONPATH": str(Path(__file__).parents[2])}
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | path, capture_output=True)
         assert done.returncode == 0, done.stderr
+
+
+# --- offers in a file ------------------------------------------------------------------------------------
+
+OFFERS = "owner,value,cost\nA,6,2\nB,4,2\nC,4.5,3\nD,1,1\nE,-1,0\nF,0.5,0\n"
+
+
+@pytest.mark.parametrize("method", sorted(procurement_methods()))
+def test_procure_prints_as_json_what_the_method_returns(dealer, files, method):
+    files(offers=OFFERS)
+    code, out, _ = dealer("procure", "offers.csv", "--budget", 5, "--method", method, "--json")
+    bought = maximize_coverage([6, 4, 4.5, 1, -1, 0.5], [2, 2, 3, 1, 0, 0], 5, method=method)
+    printed = json.loads(out)
+    assert code == 0
+    assert set(printed) == {field.name for field in fields(Purchase)}
+    assert printed["owners"] == ["ABCDEF"[owner] for owner in bought.owners]
+    assert (printed["value"], printed["cost"], printed["bound"]) == (bought.value, bought.cost, bought.bound)
+
+
+def test_owners_that_are_numbered_stay_numbers(dealer, files):
+    files(offers="owner,value,cost\n7,1,1\n3,2,1\n", padded="owner,value,cost\n07,1,1\n3,2,1\n")
+    assert json.loads(dealer("procure", "offers.csv", "--budget", 1, "--json")[1])["owners"] == [3]
+    assert json.loads(dealer("procure", "padded.csv", "--budget", 2, "--json")[1])["owners"] == ["07", "3"]
+
+
+def test_procure_shows_who_is_bought_and_how_sure_that_is(dealer, files):
+    files(offers=OFFERS)
+    code, out, _ = dealer("procure", "offers.csv", "--budget", 4.5, "--method", "greedy")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[2:5]] == ["F", "A", "B"]
+    assert "Bought by greedy: 3 of 6 owners, worth 10.5, for 4 of a budget of 4.5. Coverage: 65.6%." in out
+    # The bound: half a unit of money buys a sixth of C.
+    assert "No affordable set is worth more than 11.25; certified gap: 0.067 of that." in out
+    out = dealer("procure", "offers.csv", "--budget", 5)[1]
+    assert "Bought by exact: 4 of 6 owners, worth 11.5, for 5 of a budget of 5." in out
+    assert "No affordable set is worth more." in out
+    out = dealer("procure", "offers.csv", "--budget", 5, "--method", "all")[1]
+    assert "all is a reference and overspends, by 3." in out
+    code, out, _ = dealer("procure", "offers.csv", "--budget", 0)
+    assert code == 0
+    assert "1 of 6 owners, worth 0.5, for 0 of a budget of 0." in out
+
+
+def test_procure_takes_options_and_draws_a_figure(dealer, files, tmp_path):
+    files(offers=OFFERS)
+    arguments = ("procure", "offers.csv", "--budget", 5, "--method", "ppdp", "--option", "grid=7")
+    shown = dealer(*arguments)
+    assert shown[0] == 0
+    assert dealer(*arguments, "--plot", "coverage.png") == shown
+    assert (tmp_path / "coverage.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_long_purchases_are_cut_short(dealer, files):
+    files(offers="owner,value,cost\n" + "".join(f"o{i},{i + 1},1\n" for i in range(1234)))
+    out = dealer("procure", "offers.csv", "--budget", 1e9)[1]
+    assert "... and 1,184 more" in out
+    assert len(out.splitlines()) == 56
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.csv", "--budget", "1"], "Error: 'nowhere.csv' cannot be read"),
+        (["header.csv", "--budget", "1"], "Error: cost: the header of 'header.csv' must name this column once"),
+        (["nan.csv", "--budget", "1"], "Error: value: found 'nan' in row 2"),
+        (["negative.csv", "--budget", "1"], "Error: cost: found -1 in row 2; allowed are numbers >= 0"),
+        (["text.csv", "--budget", "1"], "Error: cost: found 'dear' in row 2"),
+        (["twice.csv", "--budget", "1"], "Error: owner: found 'A' in rows 2 and 3"),
+        (["empty.csv", "--budget", "1"], "Error: 'empty.csv' has no rows below its header"),
+        (["offers.csv", "--budget", "-1"], "Error: --budget: found -1; allowed are amounts >= 0"),
+        (["offers.csv", "--budget", "nan"], "Error: --budget: found nan"),
+        (["offers.csv", "--budget", "inf"], "Error: --budget: found inf"),
+        (
+            ["offers.csv", "--budget", "1", "--method", "gready"],
+            "Error: --method: found the unknown procurement method",
+        ),
+        (
+            ["offers.csv", "--budget", "1", "--option", "grid=3"],
+            "Error: --option: the procurement method 'exact' has no",
+        ),
+        (
+            ["offers.csv", "--budget", "1", "--method", "ppdp", "--option", "grid=0"],
+            "Error: --option: the procurement method 'ppdp' refuses its options: grid: found 0",
+        ),
+        (["offers.csv", "--budget", "1", "--plot", "a.gif"], "Error: --plot: found 'a.gif'"),
+    ],
+)
+def test_bad_offers_are_told_in_one_sentence(dealer, files, arguments, message):
+    rows = {"nan": "A,nan,1", "negative": "A,1,-1", "text": "A,1,dear", "twice": "A,1,1\nA,2,2", "empty": ""}
+    files(offers=OFFERS, header="owner,value\nA,1\n", **{k: f"owner,value,cost\n{v}\n" for k, v in rows.items()})
+    code, out, err = dealer("procure", *arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith(message)
+    assert len(err.splitlines()) == 1
 
 
 # --- records in a file -----------------------------------------------------------------------------------

@@ -93,6 +93,11 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("broker.manufacturing_budget", "profit", ["broker.manufacturing_budget", "'profit'"]),
     ("owners.0.base_price_pool", -5.0, ["owners.0.base_price_pool", "greater than or equal to 0", "-5"]),
     ("owners.0.base_price_pool", float("inf"), ["owners.0.base_price_pool", "finite"]),
+    ("owners.0.base_price", "value", ["owners.0.base_price", "found 'value'", "'shapley', 'records'"]),
+    ("owners.0.base_price", -1.0, ["owners.0.base_price", "-1", "allowed are values >= 0"]),
+    ("owners.0.base_price", True, ["owners.0.base_price", "found True"]),
+    ("owners.0.base_price", {"dist": "norm"}, ["owners.0.base_price", "-inf", "allowed are values >= 0"]),
+    ("owners.0.base_price", [1.0, 2.0, 3.0], ["owners.0", "base_price: found a list of 3", "count = 2"]),
     # attributes
     ("buyers.0.budget", "100", ["buyers.0.budget", "found '100'", "SciPy distribution"]),
     ("buyers.0.budget", True, ["buyers.0.budget", "found True"]),
@@ -200,7 +205,7 @@ def test_options_reach_the_mechanism_and_wrong_ones_are_named() -> None:
         MarketConfig.model_validate(good)
     exact = with_change("broker.procurement", "exact")
     exact["broker"]["procurement_options"] = {"max_states": 0}
-    with pytest.raises(ValidationError, match="max_states must be a whole number >= 1, found 0"):
+    with pytest.raises(ValidationError, match="max_states: found 0; allowed is a whole number >= 1"):
         MarketConfig.model_validate(exact)
 
 

@@ -129,7 +129,7 @@ def phases(market: Market) -> dict[str, Any]:
     offers = owners.offer()
     valuation = broker.value(offers)
     survey = broker.survey(buyers)
-    asked = broker.asked(offers, valuation, owners.columns["base_price_pool"])
+    asked = broker.asked(offers, valuation, owners.base_prices(valuation.values))
     prices = broker.price(survey, len(buyers), asked)
     purchases = broker.procure(valuation, prices, survey, asked)
     versions = broker.train(purchases)
@@ -529,7 +529,7 @@ def test_attributes_are_drawn_apart(make_config: MakeConfig) -> None:
     }
     sides = {side: {"segment": "same", "count": 200, **dict.fromkeys(names[side], uniform)} for side in names}
     drawn = columns(Market(make_config(**sides), seed=9))
-    ranks = {name: column.argsort().argsort() for name, column in drawn.items() if name != "owners.base_price_pool"}
+    ranks = {name: column.argsort().argsort() for name, column in drawn.items() if "base_price" not in name}
     ranks["owners.willing"] = drawn["owners.willing"].astype(int)
     assert len(ranks) == 8
     correlations = np.corrcoef(list(ranks.values()))
@@ -550,7 +550,7 @@ def test_a_replicate_changes_everything(make_config: MakeConfig, data: str, watc
         first.step()
         other.step()
         one, two = columns(first), columns(other)
-        constant = {"owners.base_price_pool", "owners.willing", "shards"}
+        constant = {"owners.base_price_pool", "owners.fixed_base_price", "owners.willing", "shards"}
         for name, column in one.items():
             if name in constant:
                 assert np.array_equal(column, two[name]), name

@@ -1,6 +1,8 @@
 """Buying shards within a budget: the exact method against a MILP and brute force, guarantees, edge cases."""
 
+import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,11 +12,15 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from simulator.checks import check_procurement_method
 from simulator.procurement import ProcurementMethod, maximize_coverage, procurement_methods
+from simulator.procurement.grid import _cells
+from simulator.procurement.method import fill
 
 PROPERTY = settings(derandomize=True, deadline=None, database=None, max_examples=200)
 
 #: The exact method certifies to this relative gap.
 GAP = 1e-12
+#: HiGHS allows a constraint to be broken by this, and lets values be above the optimum by as much.
+MILP_TOLERANCE = 1e-6
 
 METHODS = tuple(procurement_methods())
 WITHIN_BUDGET = tuple(name for name, cls in procurement_methods().items() if not cls.overspends)
@@ -113,6 +119,119 @@ def test_exact_equals_a_milp_on_25_owners(capfd):
             assert bought.value <= -solved.fun * unit * (1 + 1e-6), shown
     assert compared > 45
     capfd.readouterr()  # the solver may write to the terminal
+
+
+def sixty_offers(rng, kind):
+    """Up to 60 offers of one of the kinds that a MILP solver finishes, and a budget, at times an exact fit."""
+    n = int(rng.integers(1, 61))
+    values = rng.uniform(0.1, 1.0, n)
+    match kind:
+        case "whole":
+            values, costs = rng.integers(1, 100, n).astype(float), rng.integers(1, 100, n).astype(float)
+        case "real":
+            costs = rng.uniform(0.1, 1.0, n)
+        case "one value per cost":
+            costs = values = rng.integers(1, 1000, n).astype(float)
+        case "strongly correlated":
+            costs = rng.integers(1, 1000, n).astype(float)
+            values = costs + 100.0
+        case "tiny and huge":
+            costs = 10.0 ** rng.uniform(-6, 6, n)
+        case "sensitivities":
+            costs = values * np.exp(2.0 * rng.uniform(0.1, 0.5, n))
+        case "cents":
+            costs = rng.integers(1, 5000, n) / 100
+    if rng.random() < 0.3:
+        return values, costs, math.fsum(costs[rng.random(n) < 0.5])
+    return values, costs, float(costs.sum() * rng.uniform(0.05, 0.95))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["whole", "real", "one value per cost", "strongly correlated", "tiny and huge", "sensitivities", "cents"],
+)
+def test_exact_equals_a_milp_on_60_owners(kind, capfd):
+    rng = np.random.default_rng(len(kind))
+    compared = 0
+    for _ in range(30):
+        values, costs, budget = sixty_offers(rng, kind)
+        bought = maximize_coverage(values, costs, budget)
+        shown = f"{values.tolist()}, {costs.tolist()}, {budget}: {bought}"
+        assert math.fsum(costs[bought.owners]) <= budget, shown
+        assert bought.bound <= bought.value * (1 + GAP), shown
+        candidates = np.flatnonzero(costs <= budget)
+        if len(candidates) == 0:
+            continue
+        unit = values[candidates].max()
+        solved = milp(
+            -values[candidates] / unit,
+            constraints=LinearConstraint(costs[candidates][None, :] / budget, ub=1.0),
+            bounds=Bounds(0, 1),
+            integrality=np.ones(len(candidates)),
+            options={"mip_rel_gap": 0.0, "time_limit": 0.2},
+        )
+        if solved.x is None:
+            continue
+        chosen = candidates[solved.x > 0.5]
+        if math.fsum(costs[chosen]) <= budget:
+            compared += 1
+            assert bought.value >= math.fsum(values[chosen]) * (1 - GAP), shown
+        if solved.status == 0:
+            assert bought.value <= -solved.fun * unit * (1 + MILP_TOLERANCE), shown
+    assert compared > 10
+    capfd.readouterr()  # the solver may write to the terminal
+
+
+def many_offers(kind, n):
+    """Offers of a kind by many owners, and a budget for two fifths of the costs."""
+    rng = np.random.default_rng(n)
+    match kind:
+        case "sensitivities":
+            values = rng.gamma(2.0, 1.0, n)
+            costs = values * np.exp(2.0 * rng.uniform(0.1, 0.5, n))
+        case "uncorrelated":
+            values, costs = rng.uniform(0.1, 1.0, (2, n))
+        case "one value per cost":
+            values = rng.gamma(2.0, 1.0, n)
+            costs = 1.7 * values
+        case "strongly correlated":
+            costs = rng.uniform(0.1, 1.0, n)
+            values = costs + 0.1
+        case "whole":
+            costs = 2.0 * rng.integers(1, 10**6, n)
+            values = costs.copy()
+    return values, costs, 0.4 * math.fsum(costs)
+
+
+@pytest.mark.parametrize("n", [100, 1000, 10_000])
+@pytest.mark.parametrize(
+    "kind", ["sensitivities", "uncorrelated", "one value per cost", "strongly correlated", "whole"]
+)
+def test_exact_certifies_its_optimum_among_many(kind, n):
+    values, costs, budget = many_offers(kind, n)
+    bought = maximize_coverage(values, costs, budget)
+    assert math.fsum(costs[bought.owners]) <= budget
+    # Where all losses tie the search may end at its limit of states, close to the gap at which it would stop.
+    tied = kind in ("one value per cost", "strongly correlated")
+    assert bought.bound <= bought.value * (1 + (10 * GAP if tied else GAP))
+
+
+def test_the_bound_knows_how_many_owners_fit():
+    """With value = cost + 1, each owner that fits is worth 1 more than the money it takes."""
+    rng = np.random.default_rng(12)
+    for _ in range(50):
+        costs = rng.uniform(0.1, 1.0, 30)
+        budget = float(costs.sum() * rng.uniform(0.1, 0.9))
+        fit = int((np.cumsum(np.sort(costs)) <= budget).sum())
+        bought = maximize_coverage(costs + 1.0, costs, budget, max_states=1)
+        assert bought.bound <= (budget + fit) * (1 + GAP)
+
+
+def test_bounds_on_whole_numbers_are_whole():
+    # Values and costs in threes: of 10.5 no more than 9 can be spent or gained.
+    assert maximize_coverage([6.0, 6.0, 9.0], [6.0, 6.0, 9.0], 10.5, max_states=1).bound == 9.0
+    # Of 8 only 6 can be, while the fractional bound is 8 whatever is known of the costs.
+    assert maximize_coverage([6.0, 6.0, 9.0], [6.0, 6.0, 8.5], 8.0, max_states=1).bound == 6.0
 
 
 def test_exact_certifies_its_optimum():
@@ -308,6 +427,79 @@ def test_greedy_loses_at_most_the_largest_share_of_the_budget(rows, share):
     assert bought.value >= (1 - zeta) * best_value(values, costs, budget) * (1 - GAP)
 
 
+@PROPERTY
+@given(
+    st.lists(st.tuples(st.floats(0.01, 1.0), st.floats(0.01, 1.0)), min_size=1, max_size=10),
+    st.floats(0.05, 1.0),
+    st.floats(0.2, 1.0),
+)
+def test_guess_greedy_loses_at_most_alpha(rows, share, alpha):
+    values, costs = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    budget = share * costs.sum()
+    bought = maximize_coverage(values, costs, budget, method="guess_greedy", alpha=alpha)
+    assert bought.value >= (1 - alpha) * best_value(values, costs, budget) * (1 - GAP)
+
+
+def greedily(seed, values, costs, budget):
+    """Value of the greedy completion of a seed, summed exactly at each step; 0 if the seed is too dear."""
+    bought = list(seed)
+    if math.fsum(costs[bought]) > budget:
+        return 0.0
+    for owner in sorted(range(len(values)), key=lambda i: -values[i] / costs[i]):
+        if owner not in seed and math.fsum(costs[[*bought, owner]]) <= budget:
+            bought.append(owner)
+    return math.fsum(values[bought])
+
+
+@pytest.mark.parametrize("seed_size", [1, 2, 3])
+def test_guess_greedy_is_the_best_completion_of_all_seeds(seed_size):
+    rng = np.random.default_rng(seed_size)
+    better = 0
+    for case in range(80):
+        n = int(rng.integers(2, 11))
+        values, costs = rng.uniform(0.1, 1.0, n), rng.uniform(0.1, 1.0, n)
+        if case % 2:  # sums that round, and exact fits
+            values, costs = rng.integers(1, 20, n).astype(float), rng.integers(1, 20, n) / 10
+        budget = math.fsum(costs[rng.random(n) < 0.5])
+        seeds = [seed for k in range(seed_size + 1) for seed in itertools.combinations(range(n), k)]
+        best = max(greedily(seed, values, costs, budget) for seed in seeds)
+        bought = maximize_coverage(values, costs, budget, method="guess_greedy", alpha=1 / seed_size)
+        assert bought.value == pytest.approx(best, rel=GAP, abs=0), f"{values}, {costs}, {budget}: {bought}"
+        better += best > greedily((), values, costs, budget) * (1 + GAP)
+    assert better > 5
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5, 0.34, 1 / 3, 0.25, 0.1])
+def test_seeds_are_as_large_as_alpha_needs(alpha):
+    size = procurement_methods()["guess_greedy"](alpha=alpha).seed_size
+    assert 1 / size <= alpha * (1 + 1e-8)
+    assert size == 1 or 1 / (size - 1) > alpha
+
+
+@PROPERTY
+@given(
+    st.lists(st.tuples(st.floats(0.01, 1.0), st.floats(0.01, 1.0)), min_size=1, max_size=9),
+    st.floats(0.05, 1.0),
+    st.sampled_from([1, 2, 7, 20, 100]),
+)
+def test_the_cost_grid_loses_at_most_a_cell_an_owner(rows, share, grid):
+    """It finds at least the best set of costs that are rounded up, and so at least any that leaves a cell an owner."""
+    values, costs = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    budget = max(share * costs.sum(), costs.min())
+    bought = maximize_coverage(values, costs, budget, method="ppdp", grid=grid)
+    cells = [math.ceil(Fraction(cost) * grid / Fraction(budget)) for cost in costs.tolist()]
+    sets = [list(s) for k in range(len(costs) + 1) for s in itertools.combinations(range(len(costs)), k)]
+    on_grid = max(math.fsum(values[s]) for s in sets if sum(cells[i] for i in s) <= grid)
+    with_room = max(math.fsum(values[s]) for s in sets if math.fsum(costs[s]) <= budget * (1 - len(s) / grid))
+    assert bought.value >= max(on_grid, with_room) * (1 - GAP)
+
+
+def test_the_cost_grid_rounds_up_exactly():
+    # 0.7 is a hair less than 7/10 of 1, 0.3 of 0.9 a hair less than a third, 0.1 + 0.2 a hair more than 3/10.
+    assert _cells(np.array([0.7, 0.1 + 0.2, 1.0, 1e-300]), 1.0, 10).tolist() == [7, 4, 10, 1]
+    assert _cells(np.array([0.3]), 0.9, 3).tolist() == [1]
+
+
 def test_greedy_goes_by_value_per_cost_and_skips_what_no_longer_fits():
     # Ratios 3, 2, 1.5, 1: the third does not fit after the first two, the fourth does.
     bought = maximize_coverage([6.0, 4.0, 4.5, 1.0], [2.0, 2.0, 3.0, 1.0], 5.0, method="greedy")
@@ -370,6 +562,12 @@ def test_unknown_methods_and_options_are_refused_by_name():
         maximize_coverage([1.0], [1.0], 1.0, method="exact", depth=3)
     with pytest.raises(ValueError, match="max_states"):
         maximize_coverage([1.0], [1.0], 1.0, method="exact", max_states=0)
+    for grid in (0, -1, 1.5, True, "10"):
+        with pytest.raises(ValueError, match="grid: found"):
+            maximize_coverage([1.0], [1.0], 1.0, method="ppdp", grid=grid)
+    for alpha in (0, -0.5, 1.5, math.nan, True, "half"):
+        with pytest.raises(ValueError, match="alpha: found"):
+            maximize_coverage([1.0], [1.0], 1.0, method="guess_greedy", alpha=alpha)
 
 
 # --- the shared check catches what it is for -------------------------------------------------------------
@@ -403,11 +601,43 @@ class Spendthrift(ProcurementMethod):
         return np.arange(len(values)), math.inf
 
 
+class Fickle(ProcurementMethod):
+    """Buys what comes to its mind."""
+
+    name = "fickle"
+    calls = 0
+
+    def choose(self, values, costs, budget, rng):
+        Fickle.calls += 1
+        order = np.argsort((np.arange(len(values)) * 7 + Fickle.calls) % 11)
+        return fill(order, costs, budget), math.inf
+
+
+class Boaster(ProcurementMethod):
+    """Says that nothing beats what it buys."""
+
+    name = "boaster"
+
+    def choose(self, values, costs, budget, rng):
+        chosen = fill(np.arange(len(values)), costs, budget)
+        return chosen, math.fsum(values[chosen])
+
+
 class Nameless(ProcurementMethod):
     """Has no name."""
 
 
-@pytest.mark.parametrize(("cls", "message"), [(Twice, "twice"), (Stingy, "exact fit"), (Nameless, "needs a name")])
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Twice, "twice"),
+        (Stingy, "exact fit"),
+        (Nameless, "needs a name"),
+        (Fickle, "second call"),
+        (Boaster, "more than its bound"),
+        (Spendthrift, "spent"),
+    ],
+)
 def test_the_shared_check_catches_broken_methods(cls, message):
     with pytest.raises(AssertionError, match=message):
         check_procurement_method(cls)
