@@ -62,15 +62,16 @@ def test_never_below_the_relaxed_optimum_and_never_with_arbitrage(composition):
 def test_no_single_threshold_improves_it(composition):
     """Every move of one threshold to another answer, or to none, by enumeration of the bundles."""
     rng = np.random.default_rng([2, len(composition)])
-    for _ in range(25):
-        epsilons = np.cumsum(rng.uniform(0.5, 1.0, 3))
-        targets, values = rng.integers(0, 3, 10), rng.lognormal(2.0, 0.7, 10)
+    for _ in range(40):
+        epsilons = np.sort(rng.choice(np.arange(2.0, 9.0), 4, replace=False))
         x = size_of(epsilons, composition)
+        targets = rng.integers(0, 4, 12)
+        values = rng.lognormal(2.0, 0.3, 12) * x[targets]
         lifted = lift_revenue(epsilons, targets, values, composition=composition)
         none = 1e6
         served = values >= lifted.prices[targets]
-        caps = np.array([min(values[served & (targets == k)], default=none) for k in range(3)])
-        for k in range(3):
+        caps = np.array([min(values[served & (targets == k)], default=none) for k in range(4)])
+        for k in range(4):
             for answer in [*values[targets == k], none]:
                 moved = caps.copy()
                 moved[k] = answer
@@ -102,6 +103,10 @@ def test_it_earns_nearly_all_there_is(family):
     assert np.mean(shares) >= 0.994
     assert max(shares) <= 1 + REVENUE
     assert np.mean(relaxed) < np.mean(shares)
+
+
+def test_versions_nobody_is_sold_get_the_greatest_price():
+    assert lift_revenue([2, 3, 5], [1, 1], [6.0, 6.0]).prices.tolist() == [6.0, 6.0, 12.0]
 
 
 def test_many_answers():
