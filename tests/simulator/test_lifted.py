@@ -6,8 +6,15 @@ import math
 import numpy as np
 import pytest
 
-from simulator.checks import check_pricing_strategy
-from simulator.pricing import find_arbitrage, lift_revenue, maximize_revenue, maximize_revenue_exact, pricing_strategies
+from simulator.pricing import (
+    PricingContext,
+    Survey,
+    find_arbitrage,
+    lift_revenue,
+    maximize_revenue,
+    maximize_revenue_exact,
+    pricing_strategies,
+)
 from simulator.pricing.thresholds import CoverPool
 
 #: Sizes are compared at this relative tolerance (the model's own figure).
@@ -136,5 +143,9 @@ def test_the_pool_of_covers_learns_until_it_repairs():
     assert learnt > 20
 
 
-def test_the_strategy_passes_the_shared_check():
-    check_pricing_strategy(pricing_strategies()["lifted"], seed=1, cases=20)
+def test_the_strategy_posts_the_lifted_list():
+    rng = np.random.default_rng(6)
+    survey = Survey(rng.integers(0, 3, 20), rng.lognormal(3.0, 0.5, 20))
+    context = PricingContext(survey, np.array([2.0, 3.0, 5.0]), "quadratic", 20, 1, None, None, rng)
+    expected = lift_revenue([2.0, 3.0, 5.0], survey.targets, survey.values, composition="quadratic")
+    assert pricing_strategies()["lifted"]().prices(context).tolist() == expected.prices.tolist()
