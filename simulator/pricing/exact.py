@@ -30,6 +30,7 @@ def maximize_revenue_exact(
     weights: ArrayLike | None = None,
     composition: Composition = "additive",
     time_limit: float | None = None,
+    step_limit: int | None = None,
 ) -> Pricing:
     """Revenue-maximising price list among all arbitrage-free ones, with proof.
 
@@ -57,6 +58,9 @@ def maximize_revenue_exact(
         What a bundle of versions is worth.
     time_limit : float, optional
         Seconds after which the best list so far is returned, > 0; by default the search goes on until it is done.
+    step_limit : int, optional
+        Boxes after which the best list so far is returned, > 0: a limit that means the same on every machine. A
+        thousand boxes take a second or two.
 
     Returns
     -------
@@ -82,14 +86,14 @@ def maximize_revenue_exact(
     >>> best.prices.tolist(), best.revenue, best.optimal
     ([10.0, 20.0], 30.0, True)
     """
-    deadline = time.monotonic() + check_time_limit(time_limit)
+    deadline, most = time.monotonic() + check_time_limit(time_limit), check_step_limit(step_limit)
     x = sizes(check_epsilons(epsilons), composition)
     start = maximize_revenue(epsilons, targets, values, weights=weights, composition=composition, lift=True)
     if relaxation_factor(x) <= 1 + TOLERANCE or start.optimal:
         return Pricing(start.prices, start.revenue, start.revenue, True)
     thresholds = Thresholds(x, Survey(targets, values, weights))
     search = _Search(thresholds, *ascend(thresholds, start.prices))
-    bound = search.run(deadline)
+    bound = search.run(deadline, most)
     prices, revenue = thresholds.lift(search.prices)
     bound = max(revenue, min(bound, start.bound))
     return Pricing(prices, revenue, bound, bool(revenue >= bound * (1 - GAP)))
@@ -108,6 +112,21 @@ def check_time_limit(seconds: float | None) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         raise ValueError(f"time_limit must be a number of seconds > 0 or None, found {seconds!r}")
     return float(seconds)
+
+
+def check_step_limit(steps: int | None) -> float:
+    """Steps as a number, infinitely many for None.
+
+    Raises
+    ------
+    ValueError
+        If they are not a whole number > 0.
+    """
+    if steps is None:
+        return np.inf
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"step_limit must be a whole number > 0 or None, found {steps!r}")
+    return steps
 
 
 class _Curve:
@@ -174,14 +193,15 @@ class _Search:
         self.thresholds, self.prices, self.revenue = thresholds, prices, revenue
         self._curves = [_Curve(demand, thresholds.top) for demand in thresholds.demands]
 
-    def run(self, deadline: float) -> float:
-        """Search until the best list is proven or time is up; no list earns more than the number returned."""
+    def run(self, deadline: float, most: float) -> float:
+        """Search until the best list is proven, time is up or so many boxes are done; no list earns more than this."""
         box: _Box = (tuple(0 for _ in self._curves), tuple(len(curve.right) - 1 for curve in self._curves))
         order = itertools.count()
         boxes = [(-np.inf, next(order), box)]
         while boxes and -boxes[0][0] > self.revenue * (1 + GAP):
-            if time.monotonic() > deadline:
+            if most <= 0 or time.monotonic() > deadline:
                 return -boxes[0][0]
+            most -= 1
             bound, parts = self._split(heapq.heappop(boxes)[2])
             for part in parts:
                 heapq.heappush(boxes, (-bound, next(order), part))
@@ -273,22 +293,21 @@ class _Search:
 
 
 class Exact(PricingStrategy):
-    """The revenue-maximising list among all arbitrage-free ones, up to a time limit.
-
-    A list that had to be posted before it was proven depends on the speed of the machine.
+    """The revenue-maximising list among all arbitrage-free ones, with proof.
 
     Parameters
     ----------
-    time_limit : float or None
-        Seconds a list may take, > 0, after which the best one found is posted; None for as long as it takes.
+    step_limit : int or None
+        Boxes that the search for a list may take, after which the best one found is posted; None for as many as
+        it takes. A limit in seconds would make results depend on the machine.
     """
 
     name = "exact"
     source = "Liu et al. (2021), problem RM; solved here by branch and bound"
 
-    def __init__(self, *, time_limit: float | None = 10.0) -> None:
-        check_time_limit(time_limit)
-        self.time_limit = time_limit
+    def __init__(self, *, step_limit: int | None = 10_000) -> None:
+        check_step_limit(step_limit)
+        self.step_limit = step_limit
 
     def prices(self, context: PricingContext) -> np.ndarray:
         """The best list."""
@@ -299,5 +318,5 @@ class Exact(PricingStrategy):
             survey.values,
             weights=survey.weights,
             composition=context.composition,
-            time_limit=self.time_limit,
+            step_limit=self.step_limit,
         ).prices

@@ -68,30 +68,30 @@ def lift_revenue(
 def ascend(thresholds: Thresholds, prices: np.ndarray) -> tuple[np.ndarray, float]:
     """Move one threshold at a time to where it earns most, from those of `prices`, until no move gains.
 
-    Returns the list, shape (l,), and its revenue.
+    What a move earns is told by the bundles met so far. Returns the list, shape (l,), and its revenue.
     """
-    caps = np.minimum(thresholds.served(prices), thresholds.top)
-    revenue = thresholds.list_at(caps)[1]
+    prices, revenue = thresholds.lift(prices)
     version, unchanged = 0, 0
-    while unchanged < len(caps):
-        moved = _best_move(thresholds, caps, version, revenue)
+    while unchanged < len(prices):
+        moved = _best_move(thresholds, thresholds.served(prices), version, revenue)
         if moved is None:
             unchanged += 1
         else:
-            caps, revenue, unchanged = *moved, 0
-        version = (version + 1) % len(caps)
-    return thresholds.lift(thresholds.list_at(caps)[0])
+            prices, revenue = moved
+            unchanged = 0
+        version = (version + 1) % len(prices)
+    return prices, revenue
 
 
 def _best_move(
-    thresholds: Thresholds, caps: np.ndarray, version: int, revenue: float
+    thresholds: Thresholds, served: np.ndarray, version: int, revenue: float
 ) -> tuple[np.ndarray, float] | None:
-    """Thresholds with that of one version moved, and their revenue; None if no move gains."""
+    """The list with the threshold of one version moved to where it earns most, and its revenue; None if none gains."""
     pool, demands = thresholds.pool, thresholds.demands
+    caps = np.minimum(served, thresholds.top)
     tried = np.append(np.unique(demands[version].values), thresholds.top)
     others = caps.copy()
     others[version] = 0.0
-    moved = caps.copy()
     while True:
         known = len(pool)
         earned = np.zeros(len(tried))
@@ -102,8 +102,8 @@ def _best_move(
         pick = int(np.argmax(earned))
         if earned[pick] <= revenue * (1 + TOLERANCE):
             return None
-        moved[version] = tried[pick]
-        gained = thresholds.list_at(moved)[1]
+        caps[version] = tried[pick]
+        moved, gained = thresholds.lift(thresholds.list_at(caps)[0])
         if gained > revenue * (1 + TOLERANCE):
             return moved, gained
         if len(pool) == known:

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from simulator.checks import check_pricing_strategy
 from simulator.pricing import (
     PricingContext,
     Survey,
@@ -182,6 +181,10 @@ def test_no_box_loses_a_list_that_is_worth_more_than_the_best_known(composition)
         if (first == last).all() or not inside[best] or revenues[best] <= search.revenue:
             continue
         compared += 1
+        # The multipliers' bound is as low as the linear programme's own optimum.
+        _, envelope, multipliers = search._relax(first.tolist(), last.tolist())
+        dual = [c.best(a, b, m).max() for c, a, b, m in zip(search._curves, first, last, multipliers, strict=True)]
+        assert sum(dual) == pytest.approx(envelope.sum(), rel=1e-7)  # the solver's tolerance
         bound, parts = search._split((tuple(first.tolist()), tuple(last.tolist())))
         # A list that earns as much may stand for the best one.
         good = segments[inside & (revenues >= revenues[best] * (1 - SAME))]
@@ -206,14 +209,16 @@ def test_versions_nobody_is_sold_get_the_greatest_price():
 
 
 def test_the_marginal_buyer_of_a_sum_of_answers_is_kept():
-    """Prices at the third version are sums of prices below, which rounding may lift above the answer they equal."""
-    rng = np.random.default_rng(3)
-    for _ in range(60):
-        low, high = np.sort(rng.integers(1, 100, 2)) / 10
-        result = maximize_revenue_exact([2, 3, 5], [0, 1, 2], [low, high, low + high])
-        tried = [result.revenue, revenue_of([low, high, low + high], [0, 1, 2], [low, high, low + high])]
-        if high <= 2 * low:  # else two copies of the first undercut the second
-            assert tried[0] >= tried[1] * (1 - 1e-14)
+    """0.1 + 0.2 is more than 0.3 in floats."""
+    thresholds = Thresholds(np.array([1.0, 2.0, 3.0]), Survey([0, 1, 2], [0.1, 0.2, 0.3]))
+    prices, revenue = thresholds.list_at(np.array([0.1, 0.2, np.inf]))
+    assert (prices.tolist(), revenue) == ([0.1, 0.2, 0.3], pytest.approx(0.6, rel=1e-15))
+    for low, high in itertools.combinations(np.arange(1, 12) / 10, 2):
+        answers = [low, high, round(low + high, 1)]
+        if high <= 2 * low:  # else two copies of the first version undercut the second
+            result = maximize_revenue_exact([2, 3, 5], [0, 1, 2], answers)
+            assert result.revenue == pytest.approx(sum(answers), rel=1e-14)
+            assert result.prices == pytest.approx(answers, rel=1e-15)
 
 
 def test_nothing_is_written_to_the_terminal(capfd):
@@ -228,7 +233,9 @@ def test_a_large_survey_is_solved():
     epsilons = np.sort(rng.uniform(1.0, 5.0, 5))
     targets = rng.integers(0, 5, 1000)
     values = rng.lognormal(3.0, 0.5, 1000) * epsilons[targets]
-    check_result(maximize_revenue_exact(epsilons, targets, values), epsilons, targets, values, None, "additive")
+    # A fraction of a second is enough; a search with bounds that say little would not end in many.
+    result = maximize_revenue_exact(epsilons, targets, values, time_limit=30.0)
+    check_result(result, epsilons, targets, values, None, "additive")
 
 
 # --- theory ----------------------------------------------------------------------------------------------
@@ -333,8 +340,31 @@ def test_out_of_time_the_best_list_and_a_valid_bound_are_returned():
 def test_a_bad_time_limit_is_refused_by_name(limit):
     with pytest.raises(ValueError, match="time_limit must be"):
         maximize_revenue_exact([1.0], [0], [1.0], time_limit=limit)
-    with pytest.raises(ValueError, match="time_limit must be"):
-        Exact(time_limit=limit)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, True, "10"])
+def test_a_bad_step_limit_is_refused_by_name(limit):
+    with pytest.raises(ValueError, match="step_limit must be"):
+        maximize_revenue_exact([1.0], [0], [1.0], step_limit=limit)
+    with pytest.raises(ValueError, match="step_limit must be"):
+        Exact(step_limit=limit)
+
+
+def test_more_steps_narrow_the_gap_until_nothing_is_left():
+    """The bound falls, the revenue rises, and both are the same whenever the search stops at the same step."""
+    rng = np.random.default_rng(10)
+    epsilons = np.sort(rng.uniform(1.0, 2.0, 5))
+    targets = rng.integers(0, 5, 80)
+    values = rng.lognormal(3.0, 0.5, 80) * epsilons[targets]
+    results = [maximize_revenue_exact(epsilons, targets, values, step_limit=steps) for steps in (1, 3, 10, 30, 100)]
+    again = [maximize_revenue_exact(epsilons, targets, values, step_limit=steps) for steps in (1, 3, 10, 30, 100)]
+    assert [(r.revenue, r.bound) for r in results] == [(r.revenue, r.bound) for r in again]
+    bounds, revenues = [r.bound for r in results], [r.revenue for r in results]
+    assert not results[0].optimal
+    assert (np.diff(bounds) <= 1e-9 * bounds[0]).all()
+    assert bounds[-1] < bounds[0]
+    assert (np.diff(revenues) >= 0).all()
+    assert max(revenues) <= min(bounds) * (1 + PROVEN)
 
 
 @pytest.mark.parametrize(
@@ -356,7 +386,7 @@ def test_bad_input_is_refused_by_name(optimiser, change, named):
 # --- strategy --------------------------------------------------------------------------------------------
 
 
-def test_the_strategy_posts_the_exact_list_and_its_best_when_out_of_time():
+def test_the_strategy_posts_the_exact_list_and_its_best_when_out_of_steps():
     rng = np.random.default_rng(9)
     epsilons = np.array([2.0, 3.0, 4.0, 5.0])
     targets = rng.integers(0, 4, 50)
@@ -367,7 +397,6 @@ def test_the_strategy_posts_the_exact_list_and_its_best_when_out_of_time():
     assert survey.revenue(exact().prices(context)).sum() == pytest.approx(
         maximize_revenue_exact(epsilons, targets, values).revenue, rel=PROVEN
     )
-    hurried = exact(time_limit=1e-9).prices(context)
+    hurried = exact(step_limit=1).prices(context)
     assert find_arbitrage(epsilons, hurried) is None
     assert survey.revenue(hurried).sum() >= maximize_revenue(epsilons, targets, values).revenue * (1 - 1e-11)
-    check_pricing_strategy(exact, seed=1, cases=20)

@@ -6,8 +6,15 @@ import math
 import numpy as np
 import pytest
 
-from simulator.checks import check_pricing_strategy
-from simulator.pricing import find_arbitrage, lift_revenue, maximize_revenue, maximize_revenue_exact, pricing_strategies
+from simulator.pricing import (
+    PricingContext,
+    Survey,
+    find_arbitrage,
+    lift_revenue,
+    maximize_revenue,
+    maximize_revenue_exact,
+    pricing_strategies,
+)
 from simulator.pricing.thresholds import CoverPool
 
 #: Sizes are compared at this relative tolerance (the model's own figure).
@@ -62,15 +69,16 @@ def test_never_below_the_relaxed_optimum_and_never_with_arbitrage(composition):
 def test_no_single_threshold_improves_it(composition):
     """Every move of one threshold to another answer, or to none, by enumeration of the bundles."""
     rng = np.random.default_rng([2, len(composition)])
-    for _ in range(25):
-        epsilons = np.cumsum(rng.uniform(0.5, 1.0, 3))
-        targets, values = rng.integers(0, 3, 10), rng.lognormal(2.0, 0.7, 10)
+    for _ in range(40):
+        epsilons = np.sort(rng.choice(np.arange(2.0, 9.0), 4, replace=False))
         x = size_of(epsilons, composition)
+        targets = rng.integers(0, 4, 12)
+        values = rng.lognormal(2.0, 0.3, 12) * x[targets]
         lifted = lift_revenue(epsilons, targets, values, composition=composition)
         none = 1e6
         served = values >= lifted.prices[targets]
-        caps = np.array([min(values[served & (targets == k)], default=none) for k in range(3)])
-        for k in range(3):
+        caps = np.array([min(values[served & (targets == k)], default=none) for k in range(4)])
+        for k in range(4):
             for answer in [*values[targets == k], none]:
                 moved = caps.copy()
                 moved[k] = answer
@@ -104,6 +112,10 @@ def test_it_earns_nearly_all_there_is(family):
     assert np.mean(relaxed) < np.mean(shares)
 
 
+def test_versions_nobody_is_sold_get_the_greatest_price():
+    assert lift_revenue([2, 3, 5], [1, 1], [6.0, 6.0]).prices.tolist() == [6.0, 6.0, 12.0]
+
+
 def test_many_answers():
     rng = np.random.default_rng(4)
     epsilons = np.array([1.0, 1.5, 2.2, 3.1, 4.7])
@@ -131,5 +143,9 @@ def test_the_pool_of_covers_learns_until_it_repairs():
     assert learnt > 20
 
 
-def test_the_strategy_passes_the_shared_check():
-    check_pricing_strategy(pricing_strategies()["lifted"], seed=1, cases=20)
+def test_the_strategy_posts_the_lifted_list():
+    rng = np.random.default_rng(6)
+    survey = Survey(rng.integers(0, 3, 20), rng.lognormal(3.0, 0.5, 20))
+    context = PricingContext(survey, np.array([2.0, 3.0, 5.0]), "quadratic", 20, 1, None, None, rng)
+    expected = lift_revenue([2.0, 3.0, 5.0], survey.targets, survey.values, composition="quadratic")
+    assert pricing_strategies()["lifted"]().prices(context).tolist() == expected.prices.tolist()
