@@ -142,11 +142,7 @@ def _priced_by(
     try:
         if not strategy.surveys:
             raise ValueError("it learns from sales and asks nobody")
-        prices = np.array(strategy.prices(context), dtype=float)
-        if prices.shape != epsilons.shape:
-            raise ValueError(f"it returned prices of shape {prices.shape}; allowed is one price a version")
-        if not strategy.personalised and not (np.isfinite(prices) & (prices > 0)).all():
-            raise ValueError(f"it returned {prices.tolist()}; allowed are positive, finite prices")
+        prices = strategy.posted(context)
         return prices, np.asarray(strategy.expected_revenue(survey, prices), dtype=float)
     except Exception as error:  # a user's strategy may fail in any way
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

@@ -11,7 +11,6 @@ import numpy as np
 from simulator.agents.buyer import BuyerPopulation
 from simulator.agents.owner import compensation, value_shares
 from simulator.agents.population import MarketAgent
-from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
 from simulator.pricing.survey import SMALLEST, Survey
 from simulator.privacy.amp import train_amp_logistic
@@ -173,8 +172,7 @@ class Broker(MarketAgent):
         Raises
         ------
         ValueError
-            If the strategy returns prices that are not positive and finite, or a list that is not
-            arbitrage-free although the strategy claims that all its lists are.
+            If the strategy returns no list that may be posted.
         """
         if self.strategy.surveys and len(survey) == 0:
             return self.last_prices
@@ -190,32 +188,10 @@ class Broker(MarketAgent):
             rng=self.streams.generator("pricing", round=self.round),
             asked=asked,
         )
-        # A copy: the strategy may go on using its own array.
         try:
-            prices = np.array(self.strategy.prices(context), dtype=float)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"the pricing strategy {self.config.pricing!r} returned no list of prices: {error}"
-            ) from error
-        if prices.shape != self.epsilons.shape:
-            raise ValueError(
-                f"the pricing strategy {self.config.pricing!r} returned prices of shape {prices.shape}; "
-                f"allowed is one price a version, shape {self.epsilons.shape}"
-            )
-        if not self.strategy.personalised:
-            if not (np.isfinite(prices) & (prices > 0)).all():
-                raise ValueError(
-                    f"the pricing strategy {self.config.pricing!r} returned {prices.tolist()}; "
-                    "allowed are positive, finite prices"
-                )
-            if self.strategy.arbitrage_free:
-                found = find_arbitrage(self.epsilons, prices, composition=self.config.composition)
-                if found is not None:
-                    raise ValueError(
-                        f"the pricing strategy {self.config.pricing!r} claims arbitrage-free lists, but in "
-                        f"{prices.tolist()} the bundle {found.bundle.tolist()} undercuts version {found.version} "
-                        f"by {found.saving:.6g}"
-                    )
+            prices = self.strategy.posted(context)
+        except ValueError as error:
+            raise ValueError(f"the pricing strategy {self.config.pricing!r} {error}") from error
         self.last_prices = prices
         return prices
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.pricing.arbitrage import repair
+from simulator.pricing.arbitrage import find_arbitrage, repair
 from simulator.pricing.composition import Composition, sizes
 from simulator.pricing.survey import Survey
 from simulator.registry import Described, Family
@@ -95,6 +95,38 @@ class PricingStrategy(Described):
     def prices(self, context: PricingContext) -> np.ndarray:
         """Price of each version, shape (l,), in money, > 0."""
         raise TypeError(f"{type(self).__name__} has no method 'prices'")
+
+    def posted(self, context: PricingContext) -> np.ndarray:
+        """Price of each version as it is posted, shape (l,), in money: what `prices` returns, copied and checked.
+
+        Raises
+        ------
+        ValueError
+            If the prices are not positive and finite, or not one a version, or the list is not arbitrage-free
+            although the strategy claims that all its lists are. The message goes on from the strategy's name.
+        """
+        # A copy: the strategy may go on using its own array.
+        try:
+            prices = np.array(self.prices(context), dtype=float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"returned no list of prices: {error}") from error
+        if prices.shape != context.epsilons.shape:
+            raise ValueError(
+                f"returned prices of shape {prices.shape}; allowed is one price a version, "
+                f"shape {context.epsilons.shape}"
+            )
+        if self.personalised:
+            return prices
+        if not (np.isfinite(prices) & (prices > 0)).all():
+            raise ValueError(f"returned {prices.tolist()}; allowed are positive, finite prices")
+        if self.arbitrage_free:
+            found = find_arbitrage(context.epsilons, prices, composition=context.composition)
+            if found is not None:
+                raise ValueError(
+                    f"claims arbitrage-free lists, but in {prices.tolist()} the bundle {found.bundle.tolist()} "
+                    f"undercuts version {found.version} by {found.saving:.6g}"
+                )
+        return prices
 
     def expected_revenue(self, survey: Survey, prices: np.ndarray) -> np.ndarray:
         """Revenue of each version if the surveyed buyers buy as they stated, shape (l,)."""

@@ -110,7 +110,7 @@ def test_arbitrage_goes_by_the_composition():
     [
         (
             ValueError("a market is needed"),
-            "'mine:Failing' cannot price a survey outside the market: a market is needed",
+            "'mine:Failing' cannot price a survey outside the market: returned no list of prices: a market is needed",
         ),
         (AttributeError("no sales"), "outside the market: AttributeError: no sales"),
         ([1.0, 2.0], r"returned prices of shape \(2,\); allowed is one price a version"),

@@ -381,7 +381,7 @@ def test_a_users_own_strategy_prices_a_survey(dealer, files, tmp_path):
     assert json.loads(out)["prices"] == [180, 180, 180]
     code, out, err = dealer("price", "survey.csv", "--strategy", "ours:Broken")
     assert code == 2
-    assert "Error: --strategy: 'ours:Broken' cannot price a survey outside the market: it returned [-1.0" in err
+    assert "Error: --strategy: 'ours:Broken' cannot price a survey outside the market: returned [-1.0" in err
 
 
 def test_the_commands_of_the_readme_print_what_it_says(dealer, files, tmp_path):
