@@ -142,7 +142,7 @@ def _priced_by(
     try:
         if not strategy.surveys:
             raise ValueError("it learns from sales and asks nobody")
-        prices = strategy.posted(context)
+        prices = strategy.checked_prices(context)
         return prices, np.asarray(strategy.expected_revenue(survey, prices), dtype=float)
     except Exception as error:  # a user's strategy may fail in any way
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

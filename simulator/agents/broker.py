@@ -189,7 +189,7 @@ class Broker(MarketAgent):
             asked=asked,
         )
         try:
-            prices = self.strategy.posted(context)
+            prices = self.strategy.checked_prices(context)
         except ValueError as error:
             raise ValueError(f"the pricing strategy {self.config.pricing!r} {error}") from error
         self.last_prices = prices

@@ -96,7 +96,7 @@ class PricingStrategy(Described):
         """Price of each version, shape (l,), in money, > 0."""
         raise TypeError(f"{type(self).__name__} has no method 'prices'")
 
-    def posted(self, context: PricingContext) -> np.ndarray:
+    def checked_prices(self, context: PricingContext) -> np.ndarray:
         """Price of each version as it is posted, shape (l,), in money: what `prices` returns, copied and checked.
 
         Raises

@@ -100,9 +100,13 @@ class Failing(PricingStrategy):
 
 def test_arbitrage_goes_by_the_composition():
     prices = [5.0, 12.0, 14.0]  # two of the first cover the second by the sum of epsilons, four by their squares
-    found = price_survey(EPSILONS, WALKTHROUGH, Failing(prices), name="own").arbitrage
+    own = Failing(prices)
+    with pytest.raises(ValueError, match=r"claims arbitrage-free lists, but in .* undercuts version 1 by 2"):
+        price_survey(EPSILONS, WALKTHROUGH, own, name="own")
+    own.arbitrage_free = False
+    found = price_survey(EPSILONS, WALKTHROUGH, own, name="own").arbitrage
     assert (found.version, found.bundle.tolist(), found.saving) == (1, [2, 0, 0], 2.0)
-    assert price_survey(EPSILONS, WALKTHROUGH, Failing(prices), name="own", composition="quadratic").arbitrage is None
+    assert price_survey(EPSILONS, WALKTHROUGH, own, name="own", composition="quadratic").arbitrage is None
 
 
 @pytest.mark.parametrize(
