@@ -211,7 +211,9 @@ class _Bins:
             distinct, mass = _distinct(own, heavy, survey.common_weight)
             stretch = np.flatnonzero(~needed[k] & np.append(True, needed[k, :-1]))
             edges = self.edges[stretch]
-            lumps = np.add.reduceat(np.append(np.where(needed[k], 0.0, self.mass[k]), 0.0), np.append(stretch, self.count))[:-1]
+            lumps = np.add.reduceat(
+                np.append(np.where(needed[k], 0.0, self.mass[k]), 0.0), np.append(stretch, self.count)
+            )[:-1]
             beyond = np.append(np.cumsum(lumps[::-1])[::-1], 0.0)[np.searchsorted(edges, distinct)]
             places = np.searchsorted(distinct, edges)
             answers.append(distinct)
