@@ -8,7 +8,7 @@ from simulator.privacy.losses import MarginLoss
 from simulator.privacy.perturbation import Perturbation
 
 #: Gradient norm (sum form) to reach where the number of records is not public.
-FIXED_TOLERANCE = 1e-3
+FIXED_TOLERANCE = 1e-5
 
 
 def amp_noise(

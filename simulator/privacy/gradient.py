@@ -90,7 +90,7 @@ def gradient_noise(
     Bassily, Smith and Thakurta (2014); Dong, Roth and Su (2022), corollary 3.3.
     """
     moved = moved_records(neighbours)
-    steps = min(max(1, round(6.0 * epsilon / moved - 2.0)), MAX_STEPS)
+    steps = min(max(1, round(24.0 * (epsilon / moved) ** 2 - 5.0)), MAX_STEPS)
     squares = loss.initial_gradient_norm**2 + (steps - 1) * loss.gradient_norm**2
     sensitivity = moved * math.sqrt(n_models * squares)
     radius = 2.0 if loss.initial_gradient_norm == loss.gradient_norm else 5.0

@@ -26,7 +26,8 @@ class Loss(ABC):
         Number of vertices, beside zero, of the polytope in which a record's gradient varies: 1 if it moves along one
         line.
     penalty : float
-        Constant c of the regularisation max(c / 10, c / eps) beside the summed loss; a rule without data.
+        Constant c of the regularisation c max(1/5, r m / eps) of `objective` for m models, where neighbours differ in r
+        records; a rule without data.
     """
 
     gradient_norm: float
@@ -75,7 +76,7 @@ class Logistic(MarginLoss):
 
     smoothness = 0.25
     initial_gradient_norm = 0.5
-    penalty = 10.0
+    penalty = 5.0
 
     def value(self, margins: np.ndarray) -> np.ndarray:
         """Loss at each margin."""
@@ -97,7 +98,7 @@ class HuberHinge(MarginLoss):
 
     width: float = 0.5
     initial_gradient_norm = 1.0
-    penalty = 20.0
+    penalty = 10.0
 
     @property
     def smoothness(self) -> float:  # type: ignore[override]
@@ -127,7 +128,7 @@ class Softmax(Loss):
     n_classes: int
     # At a record x of class y the gradient is x (p - e_y)', where p are the probabilities.
     gradient_norm = math.sqrt(2.0)
-    penalty = 10.0
+    penalty = 5.0
 
     @property
     def initial_gradient_norm(self) -> float:  # type: ignore[override]
@@ -140,5 +141,5 @@ class Softmax(Loss):
         return self.n_classes - 1
 
     def determinant(self, regularisation: float) -> float:
-        """ln det(I + M) <= trace M, where the trace of diag(p) - pp' is at most 1 - 1/K."""
+        """Bound the trace, which is at least ln det(I + M): that of diag(p) - pp' is at most 1 - 1/K."""
         return (1.0 - 1.0 / self.n_classes) / regularisation

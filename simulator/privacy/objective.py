@@ -45,7 +45,7 @@ def renyi_delta(
     noise : float
         Standard deviation of the linear term, > 0.
     regularisation : float
-        Factor Lambda of the penalty, above the loss's smoothness.
+        Factor Lambda of the penalty; the bound says nothing up to the loss's smoothness.
     loss : MarginLoss
         Loss of the margin.
     neighbours : {"replace-one", "add-remove"}
@@ -60,13 +60,37 @@ def renyi_delta(
     """
     mu = moved_records(neighbours) * loss.gradient_norm / noise
     a = ORDERS
-    with np.errstate(divide="ignore"):
-        determinant = -math.log1p(-min(loss.smoothness / regularisation, 1.0 - 1e-16))
+    if regularisation <= loss.smoothness:
+        return 1.0
+    determinant = -math.log1p(-loss.smoothness / regularisation)
     # The loss is at most determinant + mu^2/2 + |N(0, mu^2)|; the last term's exponential moments are closed.
     moment = (a - 1) * mu**2 / 2 + (math.log(2.0) + log_ndtr((a - 1) * mu)) / (a - 1)
     divergence = n_models * (determinant + mu**2 / 2 + moment)
     exponent = (a - 1) * (divergence - epsilon + np.log1p(-1 / a)) - np.log(a)
     return float(math.exp(min(exponent.min(), 0.0)))
+
+
+def published_delta(
+    epsilon: float,
+    noise: float,
+    regularisation: float,
+    loss: MarginLoss,
+    neighbours: Neighbours,
+    n_models: int = 1,
+) -> float:
+    """Delta of objective perturbation by the better of the two bounds of Redberg, Koskela and Wang.
+
+    For one model the privacy loss itself, at most determinant + mu^2/2 + |N(0, mu^2)|, gives
+    2 * gaussian_delta(eps - determinant, 1 / mu) where eps exceeds the first two terms. That holds under replace-one
+    with twice the mu as well: the two records' contributions are positive parts of two normal variables, and their
+    sum exceeds 2 t only if one of them exceeds t. Several models take `renyi_delta`, whose parameters these are.
+    """
+    renyi = renyi_delta(epsilon, noise, regularisation, loss, neighbours, n_models)
+    mu = moved_records(neighbours) * loss.gradient_norm / noise
+    if n_models > 1 or regularisation <= loss.smoothness:
+        return renyi
+    rest = epsilon + math.log1p(-loss.smoothness / regularisation)
+    return min(renyi, 2.0 * gaussian_delta(rest, 1.0 / mu)) if rest >= mu**2 / 2 else renyi
 
 
 def tight_delta(epsilon: float, noise: float, regularisation: float, loss: Loss, neighbours: Neighbours) -> float:
@@ -102,7 +126,7 @@ def tight_delta(epsilon: float, noise: float, regularisation: float, loss: Loss,
     mu = moved * loss.gradient_norm / noise
     determinant = loss.determinant(regularisation)
     if neighbours == "add-remove":
-        if isinstance(loss, Logistic) and 1.0 <= regularisation * (epsilon + mu**2 / 2):
+        if isinstance(loss, Logistic) and regularisation * (epsilon + mu**2 / 2) >= 1.0:
             determinant = 0.0
         smallest = determinant
     else:
@@ -117,11 +141,11 @@ def tight_delta(epsilon: float, noise: float, regularisation: float, loss: Loss,
 def objective_delta(
     epsilon: float, noise: float, regularisation: float, loss: Loss, neighbours: Neighbours, n_models: int, tight: bool
 ) -> float:
-    """Delta of the exact solution by one of the two bounds; see `tight_delta` and `renyi_delta`."""
+    """Delta of the exact solution by one of the two bounds; see `tight_delta` and `published_delta`."""
     if tight:
         return tight_delta(epsilon, noise, regularisation, loss, neighbours)
     assert isinstance(loss, MarginLoss)
-    return renyi_delta(epsilon, noise, regularisation, loss, neighbours, n_models)
+    return published_delta(epsilon, noise, regularisation, loss, neighbours, n_models)
 
 
 def released_delta(
@@ -147,7 +171,7 @@ def objective_noise(
 ) -> Perturbation:
     """Noise scales that make the training (epsilon, delta)-private.
 
-    The regularisation max(c / 10, c / eps) does not look at the data. A thousandth of epsilon and delta pays for
+    The regularisation, in proportion to the noise, does not look at the data. A thousandth of epsilon and delta pays for
     output noise that hides how far the solver stopped from the optimum, far below the noise in the objective.
 
     Parameters
@@ -163,9 +187,9 @@ def objective_noise(
     n_models : int
         Number of models trained alike on the same records.
     tight : bool
-        Whether to use `tight_delta`, which takes one model, instead of `renyi_delta`.
+        Whether to use `tight_delta`, which takes one model, instead of `published_delta`.
     """
-    regularisation = max(loss.penalty / 10.0, loss.penalty / epsilon)
+    regularisation = loss.penalty * max(0.2, moved_records(neighbours) * n_models / epsilon)
     output_epsilon, output_delta = OUTPUT_SHARE * epsilon, OUTPUT_SHARE * delta
 
     def delta_of(noise: float) -> float:

@@ -118,7 +118,9 @@ class _MarginProblem(_Problem):
     def newton_step(self, w: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         if self.size > MAX_DENSE:
             return super().newton_step(w, gradient)
-        weighted = self.signed * np.sqrt(self.loss.curvature(self.signed @ w))[:, None]
+        curvature = self.loss.curvature(self.signed @ w)
+        curved = curvature > 0  # the hinge is flat but for a band of margins
+        weighted = self.signed[curved] * np.sqrt(curvature[curved])[:, None]
         hessian = weighted.T @ weighted
         hessian.flat[:: self.size + 1] += self.regularisation
         return cho_solve(cho_factor(hessian, check_finite=False), gradient, check_finite=False)

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from simulator.privacy.accounting import Guarantee, Neighbours, check_budget, implied_delta
+from simulator.privacy.accounting import Guarantee, Neighbours, check_budget, implied_delta, moved_records
 from simulator.privacy.amp import amp_noise
 from simulator.privacy.gaussian import gaussian_delta, gaussian_mu
 from simulator.privacy.gradient import GradientDescent, gradient_noise
@@ -83,9 +83,20 @@ def clip_rows(features: np.ndarray, data_norm: float) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), data_norm)
 
 
-def choose_method(epsilon: float, neighbours: Neighbours, n_classes: int, model: Model) -> Method:
-    """Method that `auto` stands for; a rule in public quantities, never in the data."""
-    return "gradient" if epsilon <= 0.2 else "objective"
+def choose_method(epsilon: float, neighbours: Neighbours, n_classes: int, n_records: int, model: Model) -> Method:
+    """Method that `auto` stands for: a rule in public quantities, never in the data.
+
+    Noisy gradients have the least noise in one step, and many steps where epsilon is large; the multinomial gradient
+    has one small sensitivity for all classes. `objective` is for two classes in between. Where that begins depends
+    on the number of records times epsilon, which is public under replace-one only. The thresholds come from the
+    measurements in docs/privacy.md.
+    """
+    logistic = model == "logistic"
+    if n_classes > 2 or epsilon >= moved_records(neighbours):
+        return "gradient"
+    if neighbours == "replace-one":
+        return "gradient" if n_records * epsilon <= (1400.0 if logistic else 200.0) else "objective"
+    return "gradient" if epsilon <= (0.2 if logistic else 0.05) else "objective"
 
 
 def plan_training(
@@ -142,7 +153,7 @@ def plan_training(
     if n_records < 1:
         raise ValueError(f"n_records must be at least 1, found {n_records!r}")
     if method == "auto":
-        method = choose_method(epsilon, neighbours, n_classes, model)
+        method = choose_method(epsilon, neighbours, n_classes, n_records, model)
     margin: MarginLoss = Logistic() if model == "logistic" else HuberHinge()
     joint = model == "logistic" and n_classes > 2
     loss: Loss = Softmax(n_classes) if joint else margin
