@@ -171,8 +171,8 @@ def objective_noise(
 ) -> Perturbation:
     """Noise scales that make the training (epsilon, delta)-private.
 
-    The regularisation, in proportion to the noise, does not look at the data. A thousandth of epsilon and delta pays for
-    output noise that hides how far the solver stopped from the optimum, far below the noise in the objective.
+    The regularisation, in proportion to the noise, does not look at the data. A thousandth of epsilon and delta pays
+    for output noise that hides how far the solver stopped from the optimum, far below the noise in the objective.
 
     Parameters
     ----------

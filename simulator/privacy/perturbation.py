@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import LinearOperator, cg
-from scipy.special import logsumexp
+from scipy.special import softmax
 
 from simulator.privacy.losses import Loss, MarginLoss
 
@@ -69,15 +69,15 @@ class Perturbation:
         linear = rng.normal(scale=self.objective_noise, size=shape)
         if isinstance(loss, MarginLoss):
             problems: list[_Problem] = [
-                _MarginProblem(rows * target[:, None], loss, self.regularisation, term)
-                for target, term in zip(targets.T, linear.T, strict=True)
+                _MarginProblem(rows, signs, loss, self.regularisation, term)
+                for signs, term in zip(targets.T, linear.T, strict=True)
             ]
             # Each model is a problem of its own, and all of them together must reach the tolerance.
             tolerance = self.gradient_tolerance / len(problems) ** 0.5
             weights = np.column_stack([_minimise(problem, tolerance) for problem in problems])
         else:
-            joint = _SoftmaxProblem(rows, targets, self.regularisation, linear)
-            weights = _minimise(joint, self.gradient_tolerance).reshape(shape)
+            joint = _SoftmaxProblem(rows, targets.T, self.regularisation, linear.T)
+            weights = _minimise(joint, self.gradient_tolerance).reshape(linear.T.shape).T
         return weights + rng.normal(scale=self.output_noise, size=shape)
 
 
@@ -102,53 +102,60 @@ class _Problem(ABC):
 
 
 class _MarginProblem(_Problem):
-    def __init__(self, signed: np.ndarray, loss: MarginLoss, regularisation: float, linear: np.ndarray) -> None:
-        self.signed, self.loss, self.regularisation, self.linear = signed, loss, regularisation, linear
-        self.size = signed.shape[1]
+    def __init__(
+        self, rows: np.ndarray, signs: np.ndarray, loss: MarginLoss, regularisation: float, linear: np.ndarray
+    ) -> None:
+        self.rows, self.signs, self.loss, self.regularisation, self.linear = rows, signs, loss, regularisation, linear
+        self.size = rows.shape[1]
 
     def value_and_gradient(self, w: np.ndarray) -> tuple[float, np.ndarray]:
-        margins = self.signed @ w
+        margins = self.signs * (self.rows @ w)
         value = self.loss.value(margins).sum() + 0.5 * self.regularisation * (w @ w) + self.linear @ w
-        return float(value), self.regularisation * w + self.linear - self.loss.slope(margins) @ self.signed
+        return float(value), self.regularisation * w + self.linear - (self.signs * self.loss.slope(margins)) @ self.rows
+
+    def _curvature(self, w: np.ndarray) -> np.ndarray:
+        return self.loss.curvature(self.signs * (self.rows @ w))
 
     def hessian_product(self, w: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        curvature = self.loss.curvature(self.signed @ w)
-        return lambda v: (curvature * (self.signed @ v)) @ self.signed + self.regularisation * v
+        curvature = self._curvature(w)
+        return lambda v: (curvature * (self.rows @ v)) @ self.rows + self.regularisation * v
 
     def newton_step(self, w: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         if self.size > MAX_DENSE:
             return super().newton_step(w, gradient)
-        curvature = self.loss.curvature(self.signed @ w)
-        curved = curvature > 0  # the hinge is flat but for a band of margins
-        weighted = self.signed[curved] * np.sqrt(curvature[curved])[:, None]
+        curvature = self._curvature(w)
+        curved = slice(None) if curvature.all() else curvature > 0  # the hinge is flat but for a band of margins
+        weighted = self.rows[curved] * np.sqrt(curvature[curved])[:, None]
         hessian = weighted.T @ weighted
         hessian.flat[:: self.size + 1] += self.regularisation
         return cho_solve(cho_factor(hessian, check_finite=False), gradient, check_finite=False)
 
 
 class _SoftmaxProblem(_Problem):
+    # Weights are kept as K rows here: sums over classes then add whole vectors of records.
     def __init__(self, rows: np.ndarray, targets: np.ndarray, regularisation: float, linear: np.ndarray) -> None:
         self.rows, self.targets, self.regularisation, self.linear = rows, targets, regularisation, linear
         self.size = linear.size
 
-    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
-        p = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return p / p.sum(axis=1, keepdims=True)
+    def _scores(self, w: np.ndarray) -> np.ndarray:
+        return w.reshape(self.linear.shape) @ self.rows.T
 
     def value_and_gradient(self, w: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = w.reshape(self.linear.shape)
-        scores = self.rows @ weights
-        value = logsumexp(scores, axis=1).sum() - (scores * self.targets).sum()
-        value += 0.5 * self.regularisation * (w @ w) + (self.linear * weights).sum()
-        gradient = self.rows.T @ (self._probabilities(scores) - self.targets)
-        return float(value), (gradient + self.regularisation * weights + self.linear).ravel()
+        scores = self._scores(w)
+        highest = scores.max(axis=0)
+        p = np.exp(scores - highest)
+        total = p.sum(axis=0)
+        value = (np.log(total) + highest).sum() - (scores * self.targets).sum()
+        value += 0.5 * self.regularisation * (w @ w) + self.linear.ravel() @ w
+        gradient = (p / total - self.targets) @ self.rows + self.linear
+        return float(value), gradient.ravel() + self.regularisation * w
 
     def hessian_product(self, w: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        p = self._probabilities(self.rows @ w.reshape(self.linear.shape))
+        p = softmax(self._scores(w), axis=0)
 
         def product(v: np.ndarray) -> np.ndarray:
-            scores = p * (self.rows @ v.reshape(self.linear.shape))
-            return (self.rows.T @ (scores - p * scores.sum(axis=1, keepdims=True))).ravel() + self.regularisation * v
+            scores = p * self._scores(v)
+            return ((scores - p * scores.sum(axis=0)) @ self.rows).ravel() + self.regularisation * v
 
         return product
 

@@ -5,6 +5,7 @@ mean of 12 splits, stratified, with one draw of the noise each. Features are sta
 mean and deviation, which counts as public knowledge.
 """
 
+import itertools
 import sys
 
 import numpy as np
@@ -52,45 +53,35 @@ def splits(features, labels):
         yield scaler.transform(train) + 1e-6, y, scaler.transform(test), y_test
 
 
-def accuracy(parts, make):
-    """Mean accuracy over the parts and its standard error, in %; `make` takes the split's generator."""
+def accuracy(parts, model, **options):
+    """Mean accuracy over the parts and its standard error, in %."""
     scores = [
-        100 * make(np.random.default_rng(seed)).fit(X, y).score(X_test, y_test)
+        100 * model(**options, random_state=np.random.default_rng(seed)).fit(X, y).score(X_test, y_test)
         for seed, (X, y, X_test, y_test) in enumerate(parts)
     ]
-    return np.mean(scores), np.std(scores, ddof=1) / np.sqrt(len(scores))
+    return f"{np.mean(scores):.1f} ± {np.std(scores, ddof=1) / np.sqrt(len(scores)):.1f}"
 
 
 def main(names):
-    for name in names:
-        features, labels = DATA[name]()
+    for data in names:
+        features, labels = DATA[data]()
         parts = list(splits(features, labels))
-        plain, _ = accuracy(parts, lambda rng: LogisticRegression(max_iter=1000))
-        print(f"\n{name}: {len(parts[0][1])} training records, {features.shape[1]} features, not private {plain:.1f}\n")
+        plain = np.mean([LogisticRegression(max_iter=1000).fit(X, y).score(*test) for X, y, *test in parts])
+        size, width = parts[0][0].shape
+        print(f"\n{data}: {size} training records, {width} features, not private {100 * plain:.1f}\n")
         print("| neighbours | model | method | " + " | ".join(f"eps {epsilon:g}" for epsilon in EPSILONS) + " |")
         print("|---|---|---|" + "---|" * len(EPSILONS), flush=True)
-        for neighbours in ("replace-one", "add-remove"):
-            for model in (PrivateLogisticRegression, PrivateSVM):
-                for method in METHODS:
-                    name, _, tight = method.partition(", ")
-                    # The tight bound is the default elsewhere, or does not apply.
-                    if tight and (neighbours == "add-remove" or len(np.unique(labels)) > 2):
-                        continue
-                    cells = []
-                    for epsilon in EPSILONS:
-                        mean, error = accuracy(
-                            parts,
-                            lambda rng, epsilon=epsilon: model(
-                                epsilon,
-                                method=name,
-                                accounting=tight or "auto",
-                                neighbours=neighbours,
-                                random_state=rng,
-                            ),
-                        )
-                        cells.append(f"{mean:.1f} ± {error:.1f}")
-                    row = [neighbours, model.__name__.removeprefix("Private"), method, *cells]
-                    print("| " + " | ".join(row) + " |", flush=True)
+        for neighbours, model, method in itertools.product(
+            ("replace-one", "add-remove"), (PrivateLogisticRegression, PrivateSVM), METHODS
+        ):
+            name, _, tight = method.partition(", ")
+            # The tight bound is the default elsewhere, or does not apply.
+            if tight and (neighbours == "add-remove" or len(np.unique(labels)) > 2):
+                continue
+            options = {"method": name, "accounting": tight or "auto", "neighbours": neighbours}
+            cells = [accuracy(parts, model, epsilon=epsilon, **options) for epsilon in EPSILONS]
+            row = [neighbours, model.__name__.removeprefix("Private"), method, *cells]
+            print("| " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":

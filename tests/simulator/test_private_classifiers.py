@@ -163,8 +163,8 @@ def test_gradients_of_descent_are_those_of_the_loss_plus_noise(loss):
 
 def test_nothing_is_released_where_the_solver_fails(monkeypatch):
     monkeypatch.setattr(perturbation, "MAX_STEPS", 1)
+    X, y = clusters()
     with pytest.raises(RuntimeError, match="nothing is released"):
-        X, y = clusters()
         fit(X, y, method="objective")
 
 
