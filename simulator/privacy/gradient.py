@@ -93,5 +93,8 @@ def gradient_noise(
     steps = min(max(1, round(24.0 * (epsilon / moved) ** 2 - 5.0)), MAX_STEPS)
     squares = loss.initial_gradient_norm**2 + (steps - 1) * loss.gradient_norm**2
     sensitivity = moved * math.sqrt(n_models * squares)
-    radius = 2.0 if loss.initial_gradient_norm == loss.gradient_norm else 5.0
+    # The difference of two classes' weights is as long as the weights of one model of two classes.
+    radius = (2.0 if loss.initial_gradient_norm == loss.gradient_norm else 5.0) * math.sqrt(
+        n_models * (loss.directions + 1) / 2
+    )
     return GradientDescent(steps, sensitivity / gaussian_mu(epsilon, delta), radius)
