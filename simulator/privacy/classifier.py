@@ -213,12 +213,15 @@ class PrivateSVM(_PrivateClassifier):
 
 
 def _standardised_by_itself(records: np.ndarray) -> bool:
-    """Whether all columns that vary have mean 0 and deviation 1 to rounding, which does not happen by chance."""
-    deviation = records.std(axis=0)
-    varies = deviation > 0
+    """Whether all columns that vary have mean 0 and deviation 1 to rounding, which does not happen by chance.
+
+    Columns of nothing but -1 and 1 say nothing: they are a usual code of two categories.
+    """
+    telling = (records.std(axis=0) > 0) & (np.abs(records) != 1.0).any(axis=0)
+    told = records[:, telling]
     return bool(
-        varies.any()
+        told.size > 0
         and len(records) > 2
-        and (np.abs(records.mean(axis=0)) < 1e-9).all()
-        and (np.abs(deviation[varies] - 1.0) < 1e-9).all()
+        and (np.abs(told.mean(axis=0)) < 1e-9).all()
+        and (np.abs(told.std(axis=0) - 1.0) < 1e-9).all()
     )

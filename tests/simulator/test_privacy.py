@@ -325,8 +325,11 @@ def test_divergences_of_several_models_add_up():
         + (a - 1) * mu**2 / 2
     )
     for models in (1, 3, 10):
-        direct = math.exp(((a - 1) * (models * one - 2.0 + np.log1p(-1 / a)) - np.log(a)).min())
-        assert renyi_delta(2.0, noise, regularisation, loss, "add-remove", models) == pytest.approx(direct, rel=1e-2)
+        epsilon = 0.15 + 0.08 * models
+        direct = math.exp(((a - 1) * (models * one - epsilon + np.log1p(-1 / a)) - np.log(a)).min())
+        assert 1e-30 < direct < 0.1
+        found = renyi_delta(epsilon, noise, regularisation, loss, "add-remove", models)
+        assert found == pytest.approx(direct, rel=1e-2, abs=0.0)
 
 
 @pytest.mark.parametrize("loss", MARGINS, ids=repr)
@@ -464,6 +467,31 @@ def test_the_multinomial_bound_in_one_dimension_of_three_classes(neighbours):
                 assert found * (1 - 1e-2) <= tight_delta(e, noise, regularisation, loss, neighbours)
 
 
+@pytest.mark.parametrize("k", [3, 10])
+@pytest.mark.parametrize(("noise", "regularisation"), [(20.0, 50.0), (3.0, 10.0)])
+def test_the_multinomial_bound_covers_the_worst_of_all_vertices(noise, regularisation, k):
+    """The loss d + mu^2/2 + max over j of (Z_j - Z_y) / noise, by its tail, for K independent normal Z."""
+    loss, sigma = Softmax(k), math.sqrt(2.0) / noise
+    z = np.linspace(-9.0, 9.0, 1801)
+    for f in (1.0, 3.0, 4.0):
+        rest = sigma**2 / 2 + f * sigma
+        epsilon = rest + (1 - 1 / k) / regularisation
+        t = np.linspace(f * sigma * noise, f * sigma * noise + 12.0, 1201)
+        tail = integrate.trapezoid(stats.norm.pdf(z) * (1 - stats.norm.cdf(t[:, None] + z) ** (k - 1)), z, axis=1)
+        expected = integrate.trapezoid(np.exp(f * sigma - t / noise) / noise * tail, t)
+        found = tight_delta(epsilon, noise, regularisation, loss, "add-remove")
+        # A union of K - 1 events, which at K = 10 and one deviation is twice as likely by the sum as by itself.
+        assert expected * (1 - 1e-3) <= found <= 2.5 * expected
+        # A replaced record has a vertex on either side.
+        epsilon = (1 - 1 / k) / regularisation + 2 * sigma**2 + 2 * f * sigma
+        both = tight_delta(epsilon, noise, regularisation, loss, "replace-one")
+        if f >= math.sqrt(3.0):
+            assert both == pytest.approx(
+                (k - 1) ** 2 * hockey_stick(2 * sigma**2 + 2 * f * sigma, 1 / (2 * sigma)), rel=1e-6
+            )
+        assert both >= expected
+
+
 @pytest.mark.parametrize("neighbours", RELATIONS)
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
 @pytest.mark.parametrize("epsilon", [1e-3, 0.1, 1.0, 10.0, 100.0])
@@ -578,6 +606,29 @@ def test_the_default_bound_is_the_published_one_where_there_is_one():
     assert "derived" in bound(neighbours="add-remove")
     assert "derived" in bound(accounting="tight")
     assert "Redberg" in bound(neighbours="add-remove", accounting="redberg-wang")
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "classes", "n", "model", "neighbours", "expected"),
+    [
+        (0.5, 2, 455, "logistic", "replace-one", "gradient"),
+        (0.5, 2, 4000, "logistic", "replace-one", "objective"),
+        (0.1, 2, 455, "svm", "replace-one", "gradient"),
+        (0.5, 2, 455, "svm", "replace-one", "objective"),
+        (2.0, 2, 4000, "logistic", "replace-one", "gradient"),
+        (0.2, 2, 455, "logistic", "add-remove", "gradient"),
+        (0.2, 2, 455, "svm", "add-remove", "objective"),
+        (0.5, 2, 455, "logistic", "add-remove", "objective"),
+        (1.0, 2, 455, "svm", "add-remove", "gradient"),
+        (0.5, 3, 4000, "svm", "add-remove", "gradient"),
+    ],
+)
+def test_the_choice_of_a_method(epsilon, classes, n, model, neighbours, expected):
+    """The thresholds of docs/privacy.md; nothing but public quantities decides."""
+    plan = plan_training(epsilon, DELTA, classes, n, model=model, neighbours=neighbours)
+    assert plan.guarantee.method == expected
+    named = plan_training(epsilon, DELTA, classes, n, model=model, neighbours=neighbours, method=expected)
+    assert named == plan
 
 
 def test_nothing_depends_on_a_number_of_records_that_is_not_public():

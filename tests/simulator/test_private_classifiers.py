@@ -426,6 +426,8 @@ def test_records_standardised_by_themselves_are_warned_of():
     for records in (X, 1e6 * X + 5.0, with_constant):
         with pytest.warns(PrivacyWarning, match="PublicScaler"):
             fit(StandardScaler().fit_transform(records), y)
+    # A balanced code of two categories looks alike, and is none.
+    fit(np.where(np.arange(200)[:, None] % 2 == [[0, 1]], 1.0, -1.0), y)
     # Constants of other records are public as far as these are concerned.
     fit(StandardScaler().fit(clusters(seed=1)[0]).transform(X), y)
 
