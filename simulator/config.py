@@ -15,7 +15,8 @@ from simulator.agents.owner import OWNERS
 from simulator.distributions import Attribute, BasePrice, NonNegativeAttribute, RealAttribute, ShareAttribute
 from simulator.pricing.composition import Composition, check_epsilons
 from simulator.pricing.strategy import PRICING
-from simulator.privacy.amp import Neighbours, amp_noise
+from simulator.privacy.accounting import Neighbours
+from simulator.privacy.training import Method, Model, plan_training
 from simulator.procurement.method import PROCUREMENT
 from simulator.settlement.rule import SETTLEMENT
 from simulator.valuation.estimator import VALUATION
@@ -242,15 +243,18 @@ class TrainingConfig(Section):
 
     Attributes
     ----------
-    method : {"amp"}
-        Approximate minima perturbation of logistic regression.
+    model : {"logistic", "svm"}
+        Logistic regression, or a support vector machine.
+    method : {"auto", "objective", "amp", "output", "gradient"}
+        Private training method; "auto" chooses by public quantities.
     neighbours : {"replace-one", "add-remove"}
         Neighbour relation of the guarantee.
     data_norm : float
         Norm to which standardised records are clipped.
     """
 
-    method: Literal["amp"] = "amp"
+    model: Model = "logistic"
+    method: Method = "auto"
     neighbours: Neighbours = "replace-one"
     data_norm: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 1.0
 
@@ -401,12 +405,18 @@ class MarketConfig(Section):
                     f"owners.{owners.segment}.value: found a distribution; allowed with data.source = 'values' only"
                 )
         if not drawn:
-            # More than two classes share the budget among as many models.
-            classes = self.data.known_classes()
-            models = classes if classes > 2 else 1
+            training = self.broker.training
             for epsilon in self.broker.epsilons:
                 try:
-                    amp_noise(epsilon / models, self.broker.delta / models, 1, self.broker.training.neighbours)
+                    plan_training(
+                        epsilon,
+                        self.broker.delta,
+                        self.data.known_classes(),
+                        1,
+                        model=training.model,
+                        method=training.method,
+                        neighbours=training.neighbours,
+                    )
                 except ValueError as error:
                     raise ValueError(f"broker.epsilons: found {epsilon:g}; {error}") from error
         return self

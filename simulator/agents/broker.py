@@ -13,7 +13,7 @@ from simulator.agents.owner import compensation, value_shares
 from simulator.agents.population import MarketAgent
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
 from simulator.pricing.survey import SMALLEST, Survey
-from simulator.privacy.amp import train_amp_logistic
+from simulator.privacy.training import train
 from simulator.procurement.method import maximize_coverage
 from simulator.records import Menu, Offers, PriceList, Purchases, Receipts, Sales, Settlement, Versions
 from simulator.settlement.rule import SETTLEMENT, SettlementRule
@@ -227,12 +227,14 @@ class Broker(MarketAgent):
         if shards is not None:
             for k in np.flatnonzero(available):
                 used = self.stock.records_of(purchases.bought[k])
-                model = train_amp_logistic(
+                model = train(
                     shards.features[used],
                     shards.labels[used],
                     shards.n_classes,
                     float(self.epsilons[k]),
                     self.config.delta,
+                    model=training.model,
+                    method=training.method,
                     neighbours=training.neighbours,
                     data_norm=training.data_norm,
                     rng=self.streams.generator("training", round=self.round, segment=str(k)),

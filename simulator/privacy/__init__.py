@@ -1,7 +1,21 @@
 """Private training of the versions, and what it costs the owners."""
 
-from simulator.privacy.accounting import epsilon_spent
-from simulator.privacy.amp import AmpNoise, amp_noise
-from simulator.privacy.classifier import PrivateLogisticRegression
+from simulator.privacy.accounting import Guarantee, epsilon_spent
+from simulator.privacy.classifier import PrivacyWarning, PrivateLogisticRegression, PrivateSVM
+from simulator.privacy.gradient import GradientDescent
+from simulator.privacy.perturbation import Perturbation
+from simulator.privacy.scaling import PublicScaler
+from simulator.privacy.training import plan_training, train
 
-__all__ = ["AmpNoise", "PrivateLogisticRegression", "amp_noise", "epsilon_spent"]
+__all__ = [
+    "GradientDescent",
+    "Guarantee",
+    "Perturbation",
+    "PrivacyWarning",
+    "PrivateLogisticRegression",
+    "PrivateSVM",
+    "PublicScaler",
+    "epsilon_spent",
+    "plan_training",
+    "train",
+]

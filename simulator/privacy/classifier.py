@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numbers
+import warnings
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,14 +12,123 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from simulator.privacy.amp import Neighbours, train_amp_logistic
+from simulator.privacy.accounting import Guarantee, Neighbours
+from simulator.privacy.gradient import GradientDescent
+from simulator.privacy.perturbation import Perturbation
+from simulator.privacy.training import Accounting, Method, Model, train
 
 
-class PrivateLogisticRegression(ClassifierMixin, BaseEstimator):
+class PrivacyWarning(UserWarning):
+    """A choice that voids a guarantee, or leaves something out of it."""
+
+
+class _PrivateClassifier(ClassifierMixin, BaseEstimator):
+    """What the private linear classifiers share."""
+
+    _model_name: ClassVar[Model]
+    classes_: np.ndarray
+    coef_: np.ndarray
+    intercept_: np.ndarray
+    noise_: Perturbation | GradientDescent
+    accounting_: Guarantee
+
+    def __init__(
+        self,
+        epsilon: float = 1.0,
+        delta: float = 1e-5,
+        *,
+        method: Method = "auto",
+        accounting: Accounting = "auto",
+        neighbours: Neighbours = "replace-one",
+        data_norm: float = 1.0,
+        fit_intercept: bool = True,
+        classes: ArrayLike | None = None,
+        random_state: int | np.random.Generator | None = None,
+    ) -> None:
+        self.epsilon = epsilon
+        self.delta = delta
+        self.method = method
+        self.accounting = accounting
+        self.neighbours = neighbours
+        self.data_norm = data_norm
+        self.fit_intercept = fit_intercept
+        self.classes = classes
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Train on records `X`, shape (N, d), and labels `y`, shape (N,).
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, the method cannot serve epsilon and delta, or there is one class only.
+
+        Warns
+        -----
+        PrivacyWarning
+            If the noise comes from a fixed seed, or `X` looks as if it had been standardised by its own records.
+        """
+        records, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_ = np.unique(y) if self.classes is None else np.unique(self.classes)
+        if not np.isin(y, self.classes_).all():
+            raise ValueError("y holds labels that are not among classes")
+        if len(self.classes_) < 2:
+            raise ValueError(f"training needs at least two classes, found one class, {self.classes_[0]!r}")
+        if isinstance(self.random_state, numbers.Integral):
+            warnings.warn(
+                f"the noise comes from the seed {self.random_state}: whoever knows it can subtract the noise",
+                PrivacyWarning,
+                stacklevel=2,
+            )
+        if _standardised_by_itself(records):
+            warnings.warn(
+                "X has columns of mean 0 and deviation 1, as after standardising by its own records, which the "
+                "guarantee does not cover; scale by public constants (PublicScaler)",
+                PrivacyWarning,
+                stacklevel=2,
+            )
+        self._model = train(
+            records,
+            np.searchsorted(self.classes_, y),
+            len(self.classes_),
+            self.epsilon,
+            self.delta,
+            model=self._model_name,
+            method=self.method,
+            accounting=self.accounting,
+            neighbours=self.neighbours,
+            data_norm=self.data_norm,
+            fit_intercept=self.fit_intercept,
+            rng=np.random.default_rng(self.random_state),
+        )
+        self.coef_, self.intercept_ = self._model.coef, self._model.intercept
+        self.noise_, self.accounting_ = self._model.plan.noise, self._model.plan.guarantee
+        return self
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Score of each record: shape (N,) for two classes, else (N, K)."""
+        check_is_fitted(self)
+        scores = self._model.scores(validate_data(self, X, reset=False, dtype=np.float64))
+        return scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Label of each record, shape (N,)."""
+        check_is_fitted(self)
+        return self.classes_[self._model.predict(validate_data(self, X, reset=False, dtype=np.float64))]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # Noise may outweigh a few records at the default epsilon.
+        tags.classifier_tags.poor_score = True
+        return tags
+
+
+class PrivateLogisticRegression(_PrivateClassifier):
     """Logistic regression whose released weights are (epsilon, delta)-differentially private.
 
-    Rows are clipped to the L2 norm `data_norm` here, in training and in prediction. With more than two
-    classes one model a class is trained against the rest, each on an equal part of epsilon and delta.
+    Rows are clipped to the L2 norm `data_norm` here and divided by it, in training and in prediction. The guarantee
+    is per record; an owner of r records has that of group privacy.
 
     Parameters
     ----------
@@ -25,109 +136,92 @@ class PrivateLogisticRegression(ClassifierMixin, BaseEstimator):
         Privacy parameter of the fit, > 0.
     delta : float
         Privacy parameter of the fit, in (0, 1).
-    method : {"amp"}
-        Training method: approximate minima perturbation.
+    method : {"auto", "objective", "amp", "output", "gradient"}
+        Training method: objective perturbation, approximate minima perturbation, noise on the solution, or noisy
+        gradient descent. `auto` chooses by public quantities.
+    accounting : {"auto", "redberg-wang", "tight"}
+        Bound for `objective`: the published one or the one derived for this project; `auto` takes the published one
+        for two classes under replace-one, else the tight one.
     neighbours : {"replace-one", "add-remove"}
-        Whether neighbouring data sets differ in one record's content or in its presence.
+        Whether neighbouring data sets differ in one record's content or in its presence. The number of records is
+        public under the first only.
     data_norm : float
         Norm to which rows are clipped, > 0; public, not taken from the data.
+    fit_intercept : bool
+        Whether to train an intercept, as one more, regularised and noisy weight.
     classes : sequence, optional
         The possible labels, where they are public knowledge. By default those found in training, which
         reveals whether a label occurs.
     random_state : int, numpy.random.Generator or None
-        Source of the noise; None takes it from the operating system.
+        Source of the noise. None takes it from the operating system: the only choice for a release. A seed makes a
+        `PrivacyWarning`; a generator is the caller's responsibility.
 
     Attributes
     ----------
     classes_ : array, shape (K,)
         Labels.
+    n_features_in_ : int
+        Number of features.
     coef_ : array of float, shape (1, d) or (K, d)
         Weights of clipped and normalised features.
     intercept_ : array of float, shape (1,) or (K,)
         Intercepts.
-    noise_ : AmpNoise
+    noise_ : Perturbation or GradientDescent
         Noise scales of each model.
+    accounting_ : Guarantee
+        Method used, neighbour relation, epsilon, delta, composition, and mu of Gaussian privacy where there is one.
 
     References
     ----------
-    Iyengar et al. (2019); Liu et al. (2021).
+    Redberg, Koskela and Wang (2023); Iyengar et al. (2019); Balle and Wang (2018); Dong, Roth and Su (2022).
 
     Examples
     --------
     >>> import numpy as np
     >>> X, y = np.array([[-1.0], [1.0]] * 500), np.array([0, 1] * 500)
-    >>> float(PrivateLogisticRegression(epsilon=1.0, random_state=0).fit(X, y).score(X, y))
+    >>> model = PrivateLogisticRegression(1.0, method="objective", random_state=np.random.default_rng(0)).fit(X, y)
+    >>> float(model.score(X, y))
+    1.0
+    >>> model.accounting_.method, model.accounting_.neighbours, model.accounting_.epsilon
+    ('objective', 'replace-one', 1.0)
+    """
+
+    _model_name = "logistic"
+
+
+class PrivateSVM(_PrivateClassifier):
+    """Linear support vector machine whose released weights are (epsilon, delta)-differentially private.
+
+    The hinge's corner is rounded over margins within 1/2 of 1. Its slope at a margin of 0 is twice that of the
+    logistic loss, so that noise, which is in proportion to the largest slope, weighs half as much against a strong
+    penalty. With more than two classes one model a class is trained against the rest. Parameters and attributes are
+    those of `PrivateLogisticRegression`.
+
+    References
+    ----------
+    Chaudhuri, Monteleoni and Sarwate (2011), section 3.4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y = np.array([[-1.0], [1.0]] * 500), np.array([0, 1] * 500)
+    >>> float(PrivateSVM(1.0, random_state=np.random.default_rng(0)).fit(X, y).score(X, y))
     1.0
     """
 
-    classes_: np.ndarray
-    coef_: np.ndarray
-    intercept_: np.ndarray
+    _model_name = "svm"
 
-    def __init__(
-        self,
-        epsilon: float = 1.0,
-        delta: float = 1e-5,
-        *,
-        method: str = "amp",
-        neighbours: Neighbours = "replace-one",
-        data_norm: float = 1.0,
-        classes: ArrayLike | None = None,
-        random_state: int | np.random.Generator | None = None,
-    ) -> None:
-        self.epsilon = epsilon
-        self.delta = delta
-        self.method = method
-        self.neighbours = neighbours
-        self.data_norm = data_norm
-        self.classes = classes
-        self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> PrivateLogisticRegression:
-        """Train on records `X`, shape (N, d), and labels `y`, shape (N,).
+def _standardised_by_itself(records: np.ndarray) -> bool:
+    """Whether all columns that vary have mean 0 and deviation 1 to rounding, which does not happen by chance.
 
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range, or there is one class only.
-        """
-        if self.method != "amp":
-            raise ValueError(f"method must be 'amp', found {self.method!r}")
-        if not self.data_norm > 0:
-            raise ValueError(f"data_norm must be positive, found {self.data_norm!r}")
-        records, y = validate_data(self, X, y)
-        check_classification_targets(y)
-        self.classes_ = np.unique(y) if self.classes is None else np.unique(self.classes)
-        if not np.isin(y, self.classes_).all():
-            raise ValueError("y holds labels that are not among classes")
-        if len(self.classes_) < 2:
-            raise ValueError(f"training needs at least two classes, found one class, {self.classes_[0]!r}")
-        self._model = train_amp_logistic(
-            np.asarray(records),
-            np.searchsorted(self.classes_, y),
-            len(self.classes_),
-            self.epsilon,
-            self.delta,
-            neighbours=self.neighbours,
-            data_norm=self.data_norm,
-            rng=np.random.default_rng(self.random_state),
-        )
-        self.coef_, self.intercept_, self.noise_ = self._model.coef, self._model.intercept, self._model.noise
-        return self
-
-    def decision_function(self, X: ArrayLike) -> np.ndarray:
-        """Score of each record: shape (N,) for two classes, else (N, K)."""
-        check_is_fitted(self)
-        scores = self._model.scores(np.asarray(validate_data(self, X, reset=False)))
-        return scores[:, 0] if len(self.classes_) == 2 else scores
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Label of each record, shape (N,)."""
-        check_is_fitted(self)
-        return self.classes_[self._model.predict(np.asarray(validate_data(self, X, reset=False)))]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        # Noise may outweigh a few records at the default epsilon.
-        tags.classifier_tags.poor_score = True
-        return tags
+    Columns of nothing but -1 and 1 say nothing: they are a usual code of two categories.
+    """
+    telling = (records.std(axis=0) > 0) & (np.abs(records) != 1.0).any(axis=0)
+    told = records[:, telling]
+    return bool(
+        told.size > 0
+        and len(records) > 2
+        and (np.abs(told.mean(axis=0)) < 1e-9).all()
+        and (np.abs(told.std(axis=0) - 1.0) < 1e-9).all()
+    )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
 
+from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
 
@@ -15,7 +18,7 @@ def gaussian_delta(epsilon: float, noise: float) -> float:
     epsilon : float
         Privacy parameter, >= 0.
     noise : float
-        Standard deviation of the noise over the L2 sensitivity, > 0.
+        Standard deviation of the noise over the L2 sensitivity, > 0: 1/mu of Gaussian differential privacy.
 
     References
     ----------
@@ -28,7 +31,54 @@ def gaussian_delta(epsilon: float, noise: float) -> float:
     """
     first = log_ndtr(0.5 / noise - epsilon * noise)
     second = epsilon + log_ndtr(-0.5 / noise - epsilon * noise)
-    return float(math.exp(first) - math.exp(second)) if first > second else 0.0
+    return float(-math.exp(first) * math.expm1(second - first)) if first > second else 0.0
+
+
+def smallest_noise(delta_of: Callable[[float], float], delta: float) -> float:
+    """Smallest noise at which a decreasing `delta_of` noise is at most `delta`, never on its wrong side.
+
+    Parameters
+    ----------
+    delta_of : callable
+        Delta at a noise scale; falls from 1 to 0.
+    delta : float
+        Delta to reach, in (0, 1).
+    """
+    low = high = 0.0  # logarithms of the noise
+    while delta_of(math.exp(low)) <= delta:
+        low -= 1.0
+    while delta_of(math.exp(high)) > delta:
+        high += 1.0
+    root = brentq(lambda log: delta_of(math.exp(log)) - delta, low, high, xtol=1e-12, rtol=1e-14)
+    while delta_of(math.exp(root)) > delta:
+        root += 1e-12
+    return math.exp(root)
+
+
+@lru_cache(maxsize=1024)
+def gaussian_mu(epsilon: float, delta: float) -> float:
+    """Largest mu at which mu-Gaussian privacy implies (epsilon, delta)-privacy.
+
+    Noise of deviation sensitivity / mu has it; mechanisms of mu_1, mu_2, ... run on the same records have the
+    root of the sum of their squares, exactly.
+
+    Parameters
+    ----------
+    epsilon : float
+        Privacy parameter, > 0.
+    delta : float
+        Privacy parameter, in (0, 1).
+
+    References
+    ----------
+    Balle and Wang (2018), theorem 8; Dong, Roth and Su (2022), corollaries 2.13 and 3.3.
+
+    Examples
+    --------
+    >>> round(gaussian_mu(1.0, 1e-5), 3)
+    0.268
+    """
+    return 1.0 / smallest_noise(lambda noise: gaussian_delta(epsilon, noise), delta)
 
 
 def classical_noise(epsilon: float, delta: float) -> float:

@@ -3,16 +3,20 @@
 Run with `make bench`. Nothing here asserts a time.
 """
 
+import time
+
 import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from scenarios.experiment import load
 from scenarios.runner import run_one
 from simulator import MarketConfig
-from simulator.privacy import PrivateLogisticRegression
+from simulator.privacy import PrivateLogisticRegression, PrivateSVM
+from simulator.privacy.losses import Logistic
+from simulator.privacy.objective import objective_noise
 from simulator.procurement import maximize_coverage
 from simulator.valuation import GramRidgeGame, valuation_games
 
@@ -85,14 +89,31 @@ def test_game(benchmark, name):
     benchmark.pedantic(game.utility, (COALITIONS,), rounds=3)
 
 
-@pytest.mark.benchmark(group="private training against scikit-learn's logistic regression")
-def test_private_training(benchmark):
-    benchmark(lambda: PrivateLogisticRegression(1.0, random_state=0).fit(X, Y))
+@pytest.fixture(params=[load_breast_cancer, load_digits], ids=["breast cancer", "digits"])
+def scaled(request):
+    features, labels = request.param(return_X_y=True)
+    deviation = features.std(axis=0)
+    return (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0), labels
 
 
-@pytest.mark.benchmark(group="private training against scikit-learn's logistic regression")
-def test_plain_training(benchmark):
-    benchmark(lambda: LogisticRegression().fit(X, Y))
+@pytest.mark.benchmark(group="private training against scikit-learn's logistic regression", timer=time.process_time)
+@pytest.mark.filterwarnings("ignore::simulator.privacy.PrivacyWarning")
+@pytest.mark.parametrize("model", [PrivateLogisticRegression, PrivateSVM])
+@pytest.mark.parametrize("method", ["auto", "objective", "amp", "output", "gradient"])
+def test_private_training(benchmark, scaled, method, model):
+    benchmark(lambda: model(1.0, method=method, random_state=0).fit(*scaled))
+
+
+@pytest.mark.benchmark(group="private training against scikit-learn's logistic regression", timer=time.process_time)
+def test_plain_training(benchmark, scaled):
+    benchmark(lambda: LogisticRegression().fit(*scaled))
+
+
+@pytest.mark.benchmark(group="noise of objective perturbation, not cached", timer=time.process_time)
+@pytest.mark.parametrize("tight", [False, True])
+def test_calibration(benchmark, tight):
+    uncached = objective_noise.__wrapped__
+    benchmark(lambda: uncached(1.0, 1e-5, Logistic(), "replace-one", tight=tight))
 
 
 @pytest.mark.benchmark(group="one run of the demo's market")

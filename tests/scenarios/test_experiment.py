@@ -81,7 +81,6 @@ BAD = [
     ("broker.epsilons=[-1, 2]", ["broker.epsilons", "-1", "positive"]),
     ("broker.epsilons=[2, 1]", ["broker.epsilons", "[2.0, 1.0]", "increasing"]),
     ("broker.epsilons=[]", ["broker.epsilons", "at least one"]),
-    ("broker.epsilons=[1, 50]", ["broker.epsilons", "50", "smaller epsilon"]),
     ("broker.delta=0", ["broker.delta", "found 0", "greater than 0"]),
     ("broker.pricing=cheapest", ["broker", "'cheapest'", "dpp_plus"]),
     ("broker.pricing_options.power=2", ["broker", "'power'", "takes"]),
@@ -140,6 +139,13 @@ def test_a_mistake_gets_one_sentence_that_names_it(setting, parts):
     assert "\n" not in message
     for part in parts:
         assert part in message, message
+
+
+def test_an_epsilon_that_the_training_cannot_serve_is_refused():
+    served = load("demo", ["broker.epsilons=[1, 50]"])
+    assert markets(served)
+    with pytest.raises(InputError, match=r"broker\.epsilons: found 50; .*'amp'.*smaller epsilon"):
+        markets(load("demo", ["broker.epsilons=[1, 50]", "broker.training.method=amp"]))
 
 
 def test_swept_values_are_checked_before_anything_runs():

@@ -73,6 +73,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("broker.valuation", {"game_options": {"ridge": 0.0}}, ["broker.valuation", "ridge must be positive"]),
     ("broker.valuation", {"empty_utility": "one"}, ["broker.valuation.empty_utility", "'one'"]),
     ("broker.training", {"method": "sgd"}, ["broker.training.method", "'sgd'"]),
+    ("broker.training", {"model": "tree"}, ["broker.training.model", "'tree'", "'logistic' or 'svm'"]),
     ("broker.training", {"neighbours": "swap"}, ["broker.training.neighbours", "'swap'"]),
     ("broker.training", {"data_norm": 0.0}, ["broker.training.data_norm", "greater than 0"]),
     ("owners.0.behaviour", "honest", ["owners.0.behaviour", "unknown owner behaviour 'honest'", "truthful"]),
@@ -170,22 +171,42 @@ def test_bad_input_is_refused_with_a_message(path: str, value: Any, says: list[s
         assert part in message
 
 
-@pytest.mark.parametrize("epsilon", [25.0, 100.0])
-def test_an_epsilon_too_large_for_the_training(epsilon: float) -> None:
-    """The noise scale does not hold there; where no model is trained, any epsilon will do."""
-    raw = with_change("broker.epsilons", [1.0, epsilon])
-    MarketConfig.model_validate(raw)
+def with_records(**training: Any) -> dict[str, Any]:
+    """The good market on records, trained like this, with one very large epsilon."""
+    raw = with_change("broker.epsilons", [1.0, 100.0])
     raw["data"] = {"source": "breast_cancer"}
     for owners in raw["owners"]:
         del owners["value"]
-    with pytest.raises(ValidationError) as caught:
-        MarketConfig.model_validate(raw)
-    message = str(caught.value)
-    assert f"broker.epsilons: found {epsilon:g}" in message
-    assert "'amp'" in message
-    assert "choose a smaller epsilon" in message
+    raw["broker"]["training"] = training
+    return raw
+
+
+def test_an_epsilon_too_large_for_the_training() -> None:
+    """The noise scale of `amp` does not hold there; other methods serve it, and without records any will do."""
+    MarketConfig.model_validate(with_change("broker.epsilons", [1.0, 100.0]))
+    raw = with_records(method="amp")
+    for epsilon in (25.0, 100.0):
+        raw["broker"]["epsilons"] = [1.0, epsilon]
+        with pytest.raises(ValidationError) as caught:
+            MarketConfig.model_validate(raw)
+        message = str(caught.value)
+        assert f"broker.epsilons: found {epsilon:g}" in message
+        assert "'amp'" in message
+        assert "choose a smaller epsilon" in message
     raw["broker"]["epsilons"] = [1.0, 10.0]
     MarketConfig.model_validate(raw)
+
+
+@pytest.mark.parametrize("model", ["logistic", "svm"])
+@pytest.mark.parametrize("method", ["auto", "objective", "output", "gradient"])
+def test_other_methods_serve_any_epsilon(method: str, model: str) -> None:
+    training = MarketConfig.model_validate(with_records(method=method, model=model)).broker.training
+    assert (training.method, training.model) == (method, model)
+
+
+def test_the_method_is_chosen_unless_it_is_named() -> None:
+    training = MarketConfig.model_validate(with_records()).broker.training
+    assert (training.method, training.model, training.neighbours) == ("auto", "logistic", "replace-one")
 
 
 def test_several_errors_are_all_reported() -> None:

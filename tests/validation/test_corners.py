@@ -14,7 +14,7 @@ from simulator import Market, MarketConfig
 from simulator.config import DataConfig
 from simulator.datasets import load, split
 from simulator.pricing import find_arbitrage, pricing_strategies
-from simulator.privacy import PrivateLogisticRegression
+from simulator.privacy import PrivateLogisticRegression, PrivateSVM
 from simulator.procurement import procurement_methods
 from simulator.records import Purchases
 from simulator.settlement import settlement_rules
@@ -432,12 +432,18 @@ def test_shards_of_one_class(make_config: MakeConfig, pricing: str) -> None:
 
 
 @pytest.mark.parametrize(("source", "n_records", "n_classes"), [("breast_cancer", 455, 2), ("iris", 120, 3)])
-def test_a_purchase_of_one_class(make_config: MakeConfig, source: str, n_records: int, n_classes: int) -> None:
+@pytest.mark.parametrize(
+    "training", [{}, {"method": "objective", "model": "svm", "neighbours": "add-remove", "data_norm": 2.0}], ids=str
+)
+def test_a_purchase_of_one_class(
+    make_config: MakeConfig, source: str, n_records: int, n_classes: int, training: dict[str, Any]
+) -> None:
     """Several classes in the data set, one in what is bought: the model is trained, and knows all classes.
 
     It is the public estimator with the classes of the data set and the noise of the run's stream.
     """
-    market = Market(make_config(data=source, owners={"count": n_records}, broker={"epsilons": [1.0, 10.0]}))
+    broker = {"epsilons": [1.0, 10.0], "training": training}
+    market = Market(make_config(data=source, owners={"count": n_records}, broker=broker))
     shards = market.broker.stock.shards
     for label in range(n_classes):
         bought = np.zeros((2, n_records), dtype=bool)
@@ -448,7 +454,9 @@ def test_a_purchase_of_one_class(make_config: MakeConfig, source: str, n_records
         assert versions.available.tolist() == [False, True]
         assert versions.records.tolist() == [0, used.sum()]
         noise = market.streams.generator("training", round=0, segment="1")
-        model = PrivateLogisticRegression(10.0, classes=np.arange(n_classes), random_state=noise)
+        estimator = PrivateSVM if training.get("model") == "svm" else PrivateLogisticRegression
+        options = {name: option for name, option in training.items() if name != "model"}
+        model = estimator(10.0, classes=np.arange(n_classes), random_state=noise, **options)
         model.fit(shards.features[used], shards.labels[used])
         assert np.isnan(versions.accuracy[0])
         assert versions.accuracy[1] == model.score(shards.test_features, shards.test_labels)
