@@ -49,10 +49,10 @@ def test_rows_may_be_named_and_numbers_negative(file):
     ("content", "message"),
     [
         ("value\n1\n", "owner: the header of"),
-        ("owner,value\nA,1\n ,2\n", "owner: found nothing in row 3; allowed is a name in every row"),
+        ("owner,value\nA,1\n ,2\n", "owner: found nothing in row 3; every cell must be filled"),
         ("owner,value\nA,1\nB,1\n\nB ,1\nA,1\n", "owner: found 'B' in rows 3 and 5; allowed is one row for each name"),
-        ("owner,value\nA,nan\n", "value: found 'nan' in row 2; allowed are numbers of size 1e-300 to 1e+15"),
-        ("owner,value\nA,-inf\n", "value: found -inf in row 2; allowed are numbers of size"),
+        ("owner,value\nA,nan\n", "value: found 'nan' in row 2; allowed are numbers from -1e+15 to 1e+15"),
+        ("owner,value\nA,-inf\n", "value: found -inf in row 2; allowed are numbers from -1e+15 to 1e+15"),
     ],
 )
 def test_names_are_checked(file, content, message):

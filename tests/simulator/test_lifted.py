@@ -146,6 +146,6 @@ def test_the_pool_of_covers_learns_until_it_repairs():
 def test_the_strategy_posts_the_lifted_list():
     rng = np.random.default_rng(6)
     survey = Survey(rng.integers(0, 3, 20), rng.lognormal(3.0, 0.5, 20))
-    context = PricingContext(survey, np.array([2.0, 3.0, 5.0]), "quadratic", 20, 1, None, None, rng)
+    context = PricingContext(survey, np.array([2.0, 3.0, 5.0]), "quadratic", 20, 1, 1, None, None, rng)
     expected = lift_revenue([2.0, 3.0, 5.0], survey.targets, survey.values, composition="quadratic")
     assert pricing_strategies()["lifted"]().prices(context).tolist() == expected.prices.tolist()

@@ -40,7 +40,7 @@ def test_owners_who_do_not_take_part_cannot_be_had(make_config: MakeConfig) -> N
     broker = market(make_config, "cost_plus", [10.0], [1.0]).broker
     offers = Offers(np.array([True, False]), np.array([math.log(2.0), 0.0]))
     valuation = Valuation(np.array([3.0, 1.0]), np.zeros(2), 0, "values")
-    asked = broker.asked(offers, valuation, np.full(2, 8.0))
+    asked = broker.asked(offers, valuation, np.array([6.0, 2.0]))
     assert asked[:, 0] == pytest.approx([12.0, 24.0], rel=1e-15)
     assert np.isinf(asked[:, 1]).all()
     purchases = broker.procure(valuation, np.ones(2), Survey([0, 1], [1.0, 1.0], [99.0, 99.0]), asked)
@@ -72,10 +72,12 @@ def test_prices_and_purchases_see_the_same_compensation(
     listener = _Listener()
     running.broker.strategy = listener
     offers, purchases = watch(running, "owners", "offer"), watch(running, "broker", "procure")
+    valuations = watch(running, "broker", "value")
     running.run()
-    for context, offered, bought in zip(listener.told, offers, purchases, strict=True):
+    for context, offered, valuation, bought in zip(listener.told, offers, valuations, purchases, strict=True):
         assert context.asked is bought.asked
-        assert np.isfinite(context.asked).tolist() == [offered.takes_part.tolist()] * 3
+        worth_buying = offered.takes_part & (valuation.values > 0)
+        assert np.isfinite(context.asked).tolist() == [worth_buying.tolist()] * 3
     taking_part = [offered.takes_part.sum() for offered in offers]
     assert min(taking_part) < 6
     assert listener.told[0].last_purchases is None
