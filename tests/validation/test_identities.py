@@ -194,7 +194,7 @@ def check_survey(r: Round, released: np.ndarray) -> None:
         cost = np.where(surplus == surplus.max(axis=1, keepdims=True), np.append(prices, np.inf), np.nan)
         rows = np.flatnonzero((surplus[:, :-1] >= 0).any(axis=1))
         taken = [(int(np.nanargmin(cost[row])), r.survey.weights[row]) for row in rows]
-        expected = np.array([prices[k] * sum(w for version, w in taken if version == k) for k in r.versions["version"]])
+        expected = np.array([sum(prices[k] * w for version, w in taken if version == k) for k in r.versions["version"]])
     else:
         expected = expected_of_targets(r)
     assert same(r.versions["expected_revenue"], expected, expected.sum()), r.where
