@@ -30,8 +30,8 @@ class GuessGreedy(ProcurementMethod):
     optimal set, the completion loses no more than the worth of one owner further down. Seeds whose fractional
     completion is worth no more than the best set found are not completed.
 
-    There are about n^h / h! seeds of n owners, at some 0.5 microseconds each: 0.3 s for 1,000 owners and
-    alpha = 0.5; 6 s for 400 and a minute and a half for 1,000 owners and alpha = 0.34.
+    There are about n^h / h! seeds of n owners, at some 0.3 microseconds each: 0.2 s for 1,000 owners and
+    alpha = 0.5; 3 s for 400 and most of a minute for 1,000 owners and alpha = 0.34.
 
     Parameters
     ----------
