@@ -41,7 +41,7 @@ class Exact(ProcurementMethod):
     Parameters
     ----------
     max_states : int
-        States to make in all, >= 1: a limit on time (some 0.2 microseconds each) and memory (some 20 bytes
+        States to make in all, >= 1: a limit on time (some 0.3 microseconds each) and memory (some 60 bytes
         each). Where they do not suffice, the bound says how far from optimal the set may be.
     """
 

@@ -234,6 +234,14 @@ def test_bounds_on_whole_numbers_are_whole():
     assert maximize_coverage([6.0, 6.0, 9.0], [6.0, 6.0, 8.5], 8.0, max_states=1).bound == 6.0
 
 
+def test_the_bound_knows_what_whole_costs_add_up_to():
+    """Even costs at a tenth of value each, and an odd budget, of which one is never spent."""
+    costs = 2.0 * np.random.default_rng(14).integers(1, 1000, 50)
+    budget = 2.0 * (costs.sum() // 5) + 1.0
+    bought = maximize_coverage(costs / 10, costs, budget, max_states=1)
+    assert bought.bound == pytest.approx((budget - 1) / 10, rel=GAP)
+
+
 def test_exact_certifies_its_optimum():
     rng = np.random.default_rng(6)
     for _ in range(100):
@@ -298,6 +306,23 @@ def test_exact_tells_costs_apart_that_differ_by_little():
         bought = maximize_coverage(values, costs, budget)
         best = best_value(values, costs, budget)
         assert bought.value == best, f"{values.tolist()}, {(costs - 1).tolist()}, {budget}: {bought}, best {best}"
+
+
+def test_crumbs_too_small_to_move_a_running_sum_are_counted():
+    """Costs of some 1/2 and of some 2^-55: one of the latter is lost in rounding, a few are not."""
+    rng = np.random.default_rng(13)
+    for _ in range(400):
+        n = int(rng.integers(4, 12))
+        crumbs = rng.random(n) < 0.6
+        costs = np.where(crumbs, rng.integers(1, 40, n) * 2.0**-59, rng.integers(1, 5, n) / 8)
+        values = np.where(crumbs, rng.integers(1, 4, n), rng.integers(1, 40, n)).astype(float)
+        budget = float(rng.integers(2, 7)) / 8 + float(rng.choice([0.0, 2.0**-53]))
+        best = best_value(values, costs, budget)
+        bought = maximize_coverage(values, costs, budget)
+        shown = f"{values.tolist()}, {costs.tolist()}, {budget}: {bought}, best {best}"
+        assert math.fsum(costs[bought.owners]) <= budget, shown
+        assert bought.value == best, shown
+        assert bought.bound >= best, shown
 
 
 def test_exact_beats_greedy_where_greedy_errs():
