@@ -37,6 +37,8 @@ LOST = "#BBBBBB"
 MOSTLY = 0.5
 #: Amounts of money that differ by more than this factor are shown on a logarithmic axis.
 WIDE = 50
+#: Points of a bent line.
+CURVE = 40
 #: Points of a curve, or steps of a step function, that a page resolves.
 RESOLUTION = 400
 #: More candidate prices than this make a picture neither clearer nor quicker.
@@ -443,6 +445,8 @@ def _revenue_by_version(figure: SubFigure, priced: SurveyPricing, survey: Survey
         axes.tick_params(labelbottom=k + columns >= len(priced.epsilons))
         axes.set_title(f"eps {eps:g}" if len(demand.values) else f"eps {eps:g}: nobody asked", fontsize=9)
     _money_axis(grid[0, 0], "x", np.append(survey.values, priced.prices))
+    if grid[0, 0].get_xscale() == "log":  # the curves begin further down, near zero
+        grid[0, 0].set_xlim(left=survey.values.min() / 2)
     _money_axis(grid[0, 0], "y", np.zeros(1))
     for axes in grid.flat[len(priced.epsilons) :]:
         axes.set_axis_off()
@@ -460,7 +464,8 @@ def _revenue_curve(demand: Demand) -> tuple[np.ndarray, np.ndarray]:
         return answers, answers * demand(answers)
     prices = np.repeat(answers, 2)
     sold = np.repeat(np.append(demand(answers), 0.0), 2)[1:-1]
-    start = answers[0] / WIDE
+    # Proportional to the price, which a logarithmic axis bends.
+    start = np.geomspace(answers[0] / WIDE, answers[0], CURVE, endpoint=False)
     return np.append(start, prices), np.append(start * sold[0], prices * sold)
 
 
@@ -576,7 +581,8 @@ def _money_axis(axes: Axes, name: str, amounts: np.ndarray) -> None:
     low, high = np.nanmin(amounts), np.nanmax(amounts)
     if low > 0 and high > WIDE * low:
         axes.set(**{f"{name}scale": "log"})
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        # Labels stand side by side on the x axis, and need more room there.
+        axis.set_major_locator(LogLocator(subs=(1, 3) if name == "x" else (1, 2, 5)))
         axis.set_minor_locator(NullLocator())
     else:
         axes.set(**{f"{name}lim": (0, None)})
