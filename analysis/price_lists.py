@@ -14,6 +14,13 @@ from simulator.pricing.arbitrage import SAVING_THRESHOLD, cheapest_cover
 from simulator.pricing.composition import TOLERANCE, Composition, sizes
 from simulator.pricing.revenue import relaxation_factor
 
+#: What to know of a list that is not simply the strategy's own.
+KINDS = {
+    "repaired": "Repaired: each price is that of the cheapest bundle that covers it at the strategy's own prices.",
+    "raw": "Raw: the strategy's own prices, not repaired.",
+    "fallback": "Fallback: the strategy found no list of its own.",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class SurveyPricing:
@@ -27,6 +34,8 @@ class SurveyPricing:
         Privacy levels of the versions.
     composition : {"additive", "quadratic"}
         What a bundle of versions is worth.
+    list_kind : str
+        What the list is: "arbitrage-free", "repaired", "raw", "fallback" or "personalised".
     prices : array of float, shape (l,)
         The price list, in money; NaN where prices are personalised.
     answers, sales : array of float, shape (l,)
@@ -53,6 +62,7 @@ class SurveyPricing:
     strategy: str
     epsilons: np.ndarray
     composition: Composition
+    list_kind: str
     prices: np.ndarray
     answers: np.ndarray
     sales: np.ndarray
@@ -110,6 +120,7 @@ def price_survey(
         strategy=name,
         epsilons=epsilons,
         composition=composition,
+        list_kind=strategy.list_kind,
         prices=prices,
         answers=np.bincount(survey.targets, weights=survey.weights, minlength=n_versions),
         sales=np.bincount(survey.targets, weights=survey.weights * sold, minlength=n_versions),
@@ -210,6 +221,8 @@ def summary(priced: SurveyPricing) -> str:
     if np.isnan(priced.prices).all():
         lines.append("No list is posted: prices are personalised.")
     else:
+        if priced.list_kind in KINDS:
+            lines.append(KINDS[priced.list_kind])
         lines.append(in_words(priced.arbitrage, priced.epsilons, priced.prices))
     return "\n".join(lines)
 

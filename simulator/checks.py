@@ -16,7 +16,7 @@ from simulator.log import TABLES
 from simulator.market import Market
 from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.strategy import PricingContext, PricingStrategy
-from simulator.pricing.survey import Survey
+from simulator.pricing.survey import Survey, read_only
 from simulator.procurement.method import ProcurementMethod, maximize_coverage
 from simulator.records import Menu, Purchases, Receipts
 from simulator.valuation.estimator import ValuationEstimator, shapley_values
@@ -43,7 +43,8 @@ def check_pricing_strategy(cls: type[PricingStrategy], *, seed: int = 0, cases: 
     with one version, and with values around 1e-6 and 1e6; among the owners some that do not take part. The
     strategy prices a few rounds of each market and learns from their sales. Its prices must be one positive,
     finite number a version (none where they are personalised), the same in the same circumstances, and
-    without arbitrage where it claims so. A strategy that surveys nobody gets no answers.
+    without arbitrage where it claims so; what it is told it must not change. A strategy that surveys nobody
+    gets no answers.
 
     Parameters
     ----------
@@ -62,6 +63,7 @@ def check_pricing_strategy(cls: type[PricingStrategy], *, seed: int = 0, cases: 
         If the strategy breaks a rule; the message shows the buyers.
     """
     check_described(cls)
+    assert issubclass(cls, PricingStrategy), f"{cls.__name__} must be a subclass of PricingStrategy"
     rng = np.random.default_rng(seed)
     if cls.learn is PricingStrategy.learn:
         rounds = 1
@@ -69,24 +71,28 @@ def check_pricing_strategy(cls: type[PricingStrategy], *, seed: int = 0, cases: 
         context = _random_context(rng, case)
         wanted = context.survey
         shown = f"{cls.__name__} on epsilons {context.epsilons.tolist()}, {context.composition}, {wanted}"
-        strategy, twin = (cls(**cls.example_options) for _ in range(2))
+        try:
+            strategy, twin = (cls(**cls.example_options) for _ in range(2))
+        except Exception as error:
+            raise AssertionError(
+                f"{cls.__name__} must be usable without options, or with its `example_options`: {error}"
+            ) from error
         for number in range(context.round, context.round + rounds):
-            # Copies: a strategy may go on using its own array.
-            prices, again = (
-                np.array(
-                    made.prices(
-                        replace(
-                            context,
-                            survey=wanted if cls.surveys else Survey([], []),
-                            round=number,
-                            rounds=context.round + rounds - 1,
-                            rng=np.random.default_rng([case, number]),
-                        )
-                    ),
-                    dtype=float,
+            posted = []
+            for made in (strategy, twin):
+                now = replace(
+                    context,
+                    survey=wanted if cls.surveys else Survey([], []),
+                    round=number,
+                    rounds=context.round + rounds - 1,
+                    rng=np.random.default_rng([case, number]),
                 )
-                for made in (strategy, twin)
-            )
+                try:
+                    # A copy: a strategy may go on using its own array.
+                    posted.append(np.array(made.prices(now), dtype=float))
+                except Exception as error:
+                    raise AssertionError(f"{shown}: {type(error).__name__}: {error}") from error
+            prices, again = posted
             assert prices.shape == (context.n_versions,), f"{shown}: one price a version is needed, found {prices}"
             assert np.array_equal(prices, again, equal_nan=True), f"{shown}: prices differ at a second call"
             if cls.personalised:
@@ -124,7 +130,7 @@ def _random_context(rng: np.random.Generator, case: int) -> PricingContext:
         sales = Receipts(versions, np.where(versions >= 0, survey.values, 0.0), np.ones(n_versions, dtype=bool))
     return PricingContext(
         survey=survey,
-        epsilons=epsilons,
+        epsilons=read_only(epsilons),
         composition="additive" if case % 7 < 4 else "quadratic",
         n_buyers=max(answers, round(survey.weights.sum())),
         round=1 if purchases is None else 2,

@@ -11,8 +11,9 @@ import numpy as np
 from simulator.agents.buyer import BuyerPopulation
 from simulator.agents.owner import compensation, value_shares
 from simulator.agents.population import MarketAgent
+from simulator.pricing.arguments import SMALLEST
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
-from simulator.pricing.survey import SMALLEST, Survey
+from simulator.pricing.survey import Survey, read_only
 from simulator.privacy.training import train
 from simulator.procurement.method import maximize_coverage
 from simulator.records import Menu, Offers, PriceList, Purchases, Receipts, Sales, Settlement, Versions
@@ -93,7 +94,7 @@ class Broker(MarketAgent):
         self.streams = streams
         self.round = 0
         self.rounds = rounds
-        self.epsilons = np.array(config.epsilons)
+        self.epsilons = read_only(np.array(config.epsilons))
         self.strategy: PricingStrategy = PRICING.create(config.pricing, config.pricing_options)
         self.rule: SettlementRule = SETTLEMENT.create(config.settlement, {})
         self.released_coverage = np.ones(len(self.epsilons))
@@ -186,7 +187,7 @@ class Broker(MarketAgent):
             last_purchases=self.last_purchases,
             last_sales=self.last_sales,
             rng=self.streams.generator("pricing", round=self.round),
-            asked=asked,
+            asked=None if asked is None else read_only(asked),
         )
         try:
             prices = self.strategy.checked_prices(context)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from simulator.pricing.arguments import as_numbers
 from simulator.pricing.composition import TOLERANCE, Composition, check_epsilons, copies_to_cover, sizes
 
 #: A saving counts as arbitrage from this share of the price.
@@ -375,7 +376,7 @@ def find_arbitrage(
     True
     """
     eps = check_epsilons(epsilons)
-    p = np.asarray(prices, dtype=float)
+    p = as_numbers("prices", prices)
     if p.shape != eps.shape:
         raise ValueError(f"prices must hold one price a version, shape {eps.shape}, found shape {p.shape}")
     if not np.isfinite(p).all() or (p < 0).any():

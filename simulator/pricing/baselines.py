@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulator.pricing.arguments import LARGEST, SMALLEST
 from simulator.pricing.revenue import maximize_revenue
 from simulator.pricing.strategy import PricingContext, PricingStrategy, Repaired
-from simulator.pricing.survey import LARGEST, SMALLEST, Demand, Survey
+from simulator.pricing.survey import Demand, Survey
 
 
 class ConstantList(PricingStrategy):

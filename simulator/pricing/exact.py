@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 
+from simulator.pricing.arguments import check_step_limit, check_time_limit
 from simulator.pricing.composition import TOLERANCE, Composition, check_epsilons, sizes
 from simulator.pricing.lifted import ascend
 from simulator.pricing.revenue import Pricing, maximize_revenue, relaxation_factor
@@ -97,36 +98,6 @@ def maximize_revenue_exact(
     prices, revenue = thresholds.lift(search.prices)
     bound = max(revenue, min(bound, start.bound))
     return Pricing(prices, revenue, bound, bool(revenue >= bound * (1 - GAP)))
-
-
-def check_time_limit(seconds: float | None) -> float:
-    """Seconds as a number, infinitely many for None.
-
-    Raises
-    ------
-    ValueError
-        If they are not a positive number.
-    """
-    if seconds is None:
-        return np.inf
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-        raise ValueError(f"time_limit must be a number of seconds > 0 or None, found {seconds!r}")
-    return float(seconds)
-
-
-def check_step_limit(steps: int | None) -> float:
-    """Steps as a number, infinitely many for None.
-
-    Raises
-    ------
-    ValueError
-        If they are not a whole number > 0.
-    """
-    if steps is None:
-        return np.inf
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"step_limit must be a whole number > 0 or None, found {steps!r}")
-    return steps
 
 
 class _Curve:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, sparse
 
 from simulator.pricing.arbitrage import find_arbitrage
+from simulator.pricing.arguments import as_numbers, check_time_limit, extremes
 from simulator.pricing.composition import TOLERANCE, Composition, check_epsilons, copies_to_cover, sizes
 from simulator.pricing.revenue import Pricing, maximize_revenue
 from simulator.pricing.strategy import PricingContext, PricingStrategy
@@ -103,16 +104,16 @@ def maximize_menu_revenue(
     w = check_worth(worth)
     if w.shape[1] != len(eps):
         raise ValueError(f"worth must have one column a version, {len(eps)}, found {w.shape[1]}")
-    own = np.ones(len(w)) if weights is None else np.asarray(weights, dtype=float)
-    if own.shape != (len(w),) or not np.isfinite(own).all() or (own <= 0).any():
-        raise ValueError(f"weights must be {len(w)} positive and finite numbers, one a row of worth")
+    own = np.ones(len(w)) if weights is None else as_numbers("weights", weights)
+    if own.shape != (len(w),):
+        raise ValueError(f"weights must be {len(w)} numbers, one a row of worth, found shape {own.shape}")
+    extremes("weights", own)
     if not (w > 0).any():
         raise ValueError("worth must be positive for some buyer and version, found none")
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}, found {method!r}")
-    if time_limit is not None and not time_limit > 0:
-        raise ValueError(f"time_limit must be > 0, in seconds, found {time_limit}")
-    given = np.empty((0, len(eps))) if start is None else np.atleast_2d(np.asarray(start, dtype=float))
+    check_time_limit(time_limit)
+    given = np.empty((0, len(eps))) if start is None else np.atleast_2d(as_numbers("start", start))
     if given.ndim != 2 or given.shape[1] != len(eps) or not np.isfinite(given).all() or (given <= 0).any():
         raise ValueError(f"start must be lists of {len(eps)} positive and finite prices")
 

@@ -19,8 +19,8 @@ from simulator.pricing.survey import Demand, Survey
 
 #: Bounds closer than this, relatively, are equal: far above the rounding of sums of revenues.
 SLACK = 1e-9
-#: Up to so many answers the exact programme needs no refinement.
-FEW = 4000
+#: Up to so many answers the exact programme needs no refinement, and up to so many left of more it takes over.
+DIRECT, FEW = 8000, 4000
 #: Bins over all versions, and how many of the mantissa's 52 bits a bin keeps at most.
 BINS, BITS = 2**18, 10
 #: Ranges a version starts with, at most; parts that a surviving range is split into.

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from simulator.pricing.arbitrage import repair
 from simulator.pricing.composition import TOLERANCE, Composition, check_epsilons, copies_to_cover, sizes
 from simulator.pricing.programme import best_list, complete_space, greatest_feasible
-from simulator.pricing.refine import FEW, contenders
+from simulator.pricing.refine import DIRECT, contenders
 from simulator.pricing.survey import Survey
 
 Space = Literal["complete", "survey"]
@@ -101,7 +101,7 @@ def maximize_revenue(
     x = sizes(eps, composition)
     survey = Survey(targets, values, weights)
     survey.check_versions(len(eps))
-    if space == "complete" and len(survey) > FEW:
+    if space == "complete" and len(survey) > DIRECT:
         left = contenders(x, survey)
         demands = left.demands
         candidates = [c[r.contains(c)] for c, r in zip(complete_space(x, left.answers), left.ranges, strict=True)]

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
+from simulator.pricing.arguments import SMALLEST, as_numbers, extremes
 from simulator.pricing.composition import TOLERANCE
-
-#: Answers and weights outside this range are refused: their products and sums would leave the range of floats.
-SMALLEST, LARGEST = 1e-100, 1e100
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ class Survey:
         weights: ArrayLike | None = None,
         worth: ArrayLike | None = None,
     ) -> None:
-        v = np.asarray(values, dtype=float)
-        w = np.broadcast_to(1.0, v.shape) if weights is None else np.asarray(weights, dtype=float)
+        v = as_numbers("values", values)
+        w = np.broadcast_to(1.0, v.shape) if weights is None else as_numbers("weights", weights)
         t = np.asarray(targets)
         if not (v.ndim == 1 and t.shape == v.shape and w.shape == v.shape):
             raise ValueError(
@@ -62,12 +60,12 @@ class Survey:
             worth = check_worth(worth)
             if len(worth) != len(v):
                 raise ValueError(f"worth must have one row an answer, {len(v)}, found {len(worth)}")
-        _extremes("values", v, SMALLEST if worth is None else 0.0)
-        lightest, heaviest = (1.0, 1.0) if weights is None else _extremes("weights", w, SMALLEST)
-        object.__setattr__(self, "targets", t.astype(int, copy=False))
-        object.__setattr__(self, "values", v)
-        object.__setattr__(self, "weights", w)
-        object.__setattr__(self, "worth", worth)
+        extremes("values", v, SMALLEST if worth is None else 0.0)
+        lightest, heaviest = (1.0, 1.0) if weights is None else extremes("weights", w)
+        fields = {"targets": t.astype(int, copy=False), "values": v, "weights": w, "worth": worth}
+        for name, array in fields.items():
+            # Read-only, for a strategy must not change what others see; a view, for the caller may change its own.
+            object.__setattr__(self, name, None if array is None else read_only(array))
         object.__setattr__(self, "common_weight", lightest if lightest == heaviest else None)
 
     def __len__(self) -> int:
@@ -173,15 +171,11 @@ class Demand:
         return float(self.values[best]), float(revenue[best])
 
 
-def _extremes(name: str, numbers: np.ndarray, lowest: float) -> tuple[float, float]:
-    """Smallest and largest of numbers that must be in range; as NaN would be either, no copy is needed to check."""
-    if numbers.size == 0:
-        return 1.0, 1.0
-    smallest, largest = float(numbers.min()), float(numbers.max())
-    if not (smallest >= lowest and largest <= LARGEST):
-        outside = numbers[~((numbers >= lowest) & (numbers <= LARGEST))]
-        raise ValueError(f"{name} must lie between {lowest:g} and {LARGEST:g}, found {outside[0]:g}")
-    return smallest, largest
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def check_worth(worth: ArrayLike) -> np.ndarray:
@@ -192,10 +186,10 @@ def check_worth(worth: ArrayLike) -> np.ndarray:
     ValueError
         If it is not a table of numbers from 0 to 1e100.
     """
-    w = np.asarray(worth, dtype=float)
+    w = as_numbers("worth", worth)
     if w.ndim != 2:
         raise ValueError(f"worth must be a table of one row a buyer and one column a version, found shape {w.shape}")
-    _extremes("worth", w, 0.0)
+    extremes("worth", w, 0.0)
     return w
 
 

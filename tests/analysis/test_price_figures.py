@@ -68,12 +68,14 @@ def test_the_curve_of_a_version_is_its_revenue(answers):
     survey = random_survey(answers, 1, answers)
     demand = Demand(survey.values, survey.weights)
     prices, revenue = plots._revenue_curve(demand)
-    assert len(prices) <= 1 + 2 * plots.RESOLUTION
+    assert len(prices) <= plots.CURVE + 2 * plots.RESOLUTION
     assert (np.diff(prices) >= 0).all()
     served = np.array([survey.weights[survey.values >= price].sum() * price for price in prices])
     missed = np.array([survey.weights[survey.values > price].sum() * price for price in prices])
     if answers <= plots.RESOLUTION:  # up to each answer, then without its buyers
-        expected = np.append(served[0], np.where(np.arange(len(prices) - 1) % 2, missed[1:], served[1:]))
+        lost = np.arange(len(prices)) >= plots.CURVE
+        lost[plots.CURVE :: 2] = False
+        expected = np.where(lost, missed, served)
     else:
         expected = served
     np.testing.assert_allclose(revenue, expected, rtol=1e-12)

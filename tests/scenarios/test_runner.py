@@ -198,7 +198,13 @@ def long_study(tmp_path):
     settings = ["--set", "replicates=200", "--set", "tables=['rounds']"]
     with (tmp_path / "errors.txt").open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            [*command, *settings], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
+            [*command, *settings],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+            # A shell lets what it runs in the background ignore interrupts, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         rounds = tmp_path / "results" / "medical_sharing" / "rounds"

@@ -75,7 +75,7 @@ def test_prices_and_purchases_see_the_same_compensation(
     valuations = watch(running, "broker", "value")
     running.run()
     for context, offered, valuation, bought in zip(listener.told, offers, valuations, purchases, strict=True):
-        assert context.asked is bought.asked
+        assert np.shares_memory(context.asked, bought.asked)
         worth_buying = offered.takes_part & (valuation.values > 0)
         assert np.isfinite(context.asked).tolist() == [worth_buying.tolist()] * 3
     taking_part = [offered.takes_part.sum() for offered in offers]
