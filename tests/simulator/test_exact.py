@@ -73,19 +73,27 @@ def minimal_covers(x, k):
     return bundles[(total >= x[k] * (1 - SAME)) & (total - smallest < x[k] * (1 - SAME))]
 
 
-def best_by_free_prices(x, targets, values, weights):
-    """A mixed-integer programme: prices are free, one binary an answer says whether it is served.
+def no_cheaper_bundle(x):
+    """Rows r with r @ prices <= 0: a version costs no more than each minimal bundle that covers it."""
+    return np.vstack([np.eye(len(x))[k] - minimal_covers(x, k) for k in range(len(x))])
 
-    A version's price costs no more than each minimal bundle that covers it; what an answer pays is no more than
-    the price, and nothing unless the price is at most the answer.
+
+def rising_and_falling(x):
+    """Rows r with r @ prices <= 0: prices do not fall, prices per size do not rise."""
+    one, per_size = np.eye(len(x)), np.diag(1.0 / x)
+    return np.vstack([one[:-1] - one[1:], per_size[1:] - per_size[:-1]])
+
+
+def best_by_free_prices(rows, targets, values, weights):
+    """A mixed-integer programme: prices are free but for the rows, one binary an answer says whether it is served.
+
+    What an answer pays is no more than the price, and nothing unless the price is at most the answer.
     """
-    versions, answers, top = len(x), len(values), values.max()
-    one = np.eye(versions)
-    covers = np.vstack([one[k] - minimal_covers(x, k) for k in range(versions)])
-    asked, each = one[targets], np.eye(answers)
+    versions, answers, top = rows.shape[1], len(values), values.max()
+    asked, each = np.eye(versions)[targets], np.eye(answers)
     nothing = np.zeros((answers, answers))
     constraints = [
-        LinearConstraint(np.hstack([covers, np.zeros((len(covers), 2 * answers))]), ub=0.0),
+        LinearConstraint(np.hstack([rows, np.zeros((len(rows), 2 * answers))]), ub=0.0),
         LinearConstraint(np.hstack([-asked, nothing, each]), ub=0.0),
         LinearConstraint(np.hstack([np.zeros_like(asked), -each * values, each]), ub=0.0),
         LinearConstraint(np.hstack([asked, each * top, nothing]), ub=values + top),
@@ -152,10 +160,13 @@ def test_equals_a_mixed_integer_programme_with_free_prices(composition, capfd):
         epsilons, targets, values, weights = random_case(rng, whole=False)
         x = size_of(epsilons, composition)
         result = maximize_revenue_exact(epsilons, targets, values, weights=weights, composition=composition)
-        best = best_by_free_prices(x, targets, values, weights)
+        best = best_by_free_prices(no_cheaper_bundle(x), targets, values, weights)
         # HiGHS keeps constraints to an absolute 1e-6 of numbers up to some hundred, as many as there are answers.
         assert result.revenue == pytest.approx(best, rel=1e-5), f"{epsilons}, {targets}, {values}, {weights}"
         check_result(result, epsilons, targets, values, weights, composition)
+        relaxed = maximize_revenue(epsilons, targets, values, weights=weights, composition=composition)
+        best = best_by_free_prices(rising_and_falling(x), targets, values, weights)
+        assert relaxed.revenue == pytest.approx(best, rel=1e-5), f"{epsilons}, {targets}, {values}, {weights}"
     capfd.readouterr()  # the oracle's solver may write to the terminal
 
 
