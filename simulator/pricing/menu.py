@@ -349,8 +349,9 @@ def _solve(
     unit, known = buyers.worth.max(), buyers.discounted(prices)
     worth = buyers.worth / unit
     m, size = worth.shape
-    cell, total = sparse.eye_array(m * size), sparse.kron(sparse.eye_array(m), np.ones((1, size)))
-    price = sparse.kron(np.ones((m, 1)), sparse.eye_array(size))
+    cell = sparse.eye_array(m * size)
+    total: Any = sparse.kron(sparse.eye_array(m), np.ones((1, size)))
+    price: Any = sparse.kron(np.ones((m, 1)), sparse.eye_array(size))
     value = sparse.diags_array(worth.ravel())
     rules = sparse.block_array(
         [

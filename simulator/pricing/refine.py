@@ -190,7 +190,7 @@ class _Bins:
 
     def _earns_at_least(self, x: np.ndarray, starts: list[int], width: int) -> float:
         """Revenue of a feasible list below the best bin of each range that a chain passes through."""
-        best = [start + int(self.at_most[k, start : start + width].argmax()) for k, start in enumerate(starts)]
+        best = [start + int(np.argmax(self.at_most[k, start : start + width])) for k, start in enumerate(starts)]
         prices = greatest_feasible(x, self.edges[best])
         return float(prices @ self.above[np.arange(len(x)), best])
 
@@ -259,10 +259,10 @@ def _through(
         backwards.append(bounds[k] + window_maxima(backwards[-1], low, high))
     through = [f + b - own for f, b, own in zip(forwards, backwards[::-1], bounds, strict=True)]
 
-    chain = [int(forwards[-1].argmax())]
+    chain = [int(np.argmax(forwards[-1]))]
     for k in range(len(x) - 1, 0, -1):
         low, high = windows[k - 1][0][chain[-1]], windows[k - 1][1][chain[-1]]
-        chain.append(int(low + forwards[k - 1][low:high].argmax()))
+        chain.append(int(low + np.argmax(forwards[k - 1][low:high])))
     return through, chain[::-1]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import logsumexp
 
 from simulator.pricing.composition import TOLERANCE
 
@@ -107,13 +108,13 @@ class ListGrid:
         parts, below = self.by_version(log_weights), self._sums(log_weights, np.logaddexp)
         above = [np.zeros(len(parts[-1]))]
         for part, fits in zip(parts[:0:-1], self._fits[::-1], strict=True):
-            above.insert(0, np.logaddexp.reduce(np.where(fits, (part + above[0])[:, None], -np.inf), axis=0))
+            above.insert(0, logsumexp(np.where(fits, (part + above[0])[:, None], -np.inf), axis=0))
         through = np.concatenate(below) + np.concatenate(above)
-        return np.exp(through - np.logaddexp.reduce(below[-1]))
+        return np.exp(through - logsumexp(below[-1]))
 
     def log_count(self) -> float:
         """Logarithm of the number of lists."""
-        return float(np.logaddexp.reduce(self._sums(np.zeros(len(self.prices)), np.logaddexp)[-1]))
+        return float(logsumexp(self._sums(np.zeros(len(self.prices)), np.logaddexp)[-1]))
 
     def covering(self) -> np.ndarray:
         """Lists that together hold every cell, each as many new ones as it can, shape (number of lists, l)."""

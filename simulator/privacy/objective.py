@@ -67,7 +67,7 @@ def renyi_delta(
     moment = (a - 1) * mu**2 / 2 + (math.log(2.0) + log_ndtr((a - 1) * mu)) / (a - 1)
     divergence = n_models * (determinant + mu**2 / 2 + moment)
     exponent = (a - 1) * (divergence - epsilon + np.log1p(-1 / a)) - np.log(a)
-    return float(math.exp(min(exponent.min(), 0.0)))
+    return float(math.exp(min(np.min(exponent), 0.0)))
 
 
 def published_delta(

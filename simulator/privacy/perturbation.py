@@ -96,7 +96,7 @@ class _Problem(ABC):
 
     def newton_step(self, w: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """The Hessian's inverse applied to the gradient, by conjugate gradients."""
-        operator = LinearOperator((self.size, self.size), matvec=self.hessian_product(w), dtype=float)
+        operator: LinearOperator = LinearOperator((self.size, self.size), matvec=self.hessian_product(w), dtype=float)
         step, _ = cg(operator, gradient, rtol=min(0.1, float(np.linalg.norm(gradient)) ** 0.5), maxiter=self.size)
         return step
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -300,4 +301,5 @@ def _common_step(amounts: np.ndarray) -> float:
     """The largest number that all amounts are multiples of, if they are whole numbers; else 0."""
     if (amounts != np.rint(amounts)).any() or amounts.max(initial=0.0) >= 2**53:
         return 0.0
-    return float(np.gcd.reduce(amounts.astype(np.int64)))
+    divisor: Any = np.gcd  # NumPy 2.5 declares no `reduce` without its optional arguments
+    return float(divisor.reduce(amounts.astype(np.int64)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import logsumexp
 
 from simulator.valuation.games import RecordsGame, with_intercept
 
@@ -99,7 +100,7 @@ class LogisticGame(RecordsGame):
         """Chance of each column's class for every record, (b, columns, N), and the penalised loss, (b,)."""
         scores = weights @ self._x.T
         # Of two classes, the first one's score is fixed at 0.
-        level = np.logaddexp(0.0, scores[:, 0]) if self._columns == 1 else np.logaddexp.reduce(scores, axis=1)
+        level = np.logaddexp(0.0, scores[:, 0]) if self._columns == 1 else logsumexp(scores, axis=1)
         records = level - (scores * self._y).sum(axis=1)
         loss = (members * records).sum(axis=1) + 0.5 * (weights**2 * self._penalty).sum(axis=(1, 2))
         return np.exp(scores - level[:, None]), loss
