@@ -352,7 +352,10 @@ def coverage_by_budget(
         above.set_ylim(-0.03, 1.03)
         above.set_ylabel("coverage")
         above.set_title("Coverage by budget" + (f" (without {', '.join(left_out)}: too slow here)" if left_out else ""))
-        below.set_yscale("log")
+        if any(np.isfinite(line.get_ydata()).any() for line in below.get_lines()[: len(within)]):
+            below.set_yscale("log")
+        else:  # nothing falls short: an empty panel
+            below.set_yticks([])
         below.set_ylabel("share of bound")
         below.set_title("Shortfall from what no affordable set exceeds (none: not shown)")
         below.set_xlabel("budget (money)")

@@ -9,6 +9,9 @@ import numpy as np
 
 from simulator.procurement.method import SLACK, ProcurementMethod, by_value_per_cost, fill, total
 
+#: A finer grid would take more memory than it is worth.
+MOST_CELLS = 10_000_000
+
 
 class CostGrid(ProcurementMethod):
     """Dynamic programme over a grid of costs, each rounded up; what that leaves is spent greedily.
@@ -20,15 +23,15 @@ class CostGrid(ProcurementMethod):
     Parameters
     ----------
     grid : int
-        Cells that the budget is divided into, >= 1.
+        Cells that the budget is divided into, from 1 to ten million.
     """
 
     name = "ppdp"
     source = "Liu et al. (2021)"
 
     def __init__(self, *, grid: int = 10_000) -> None:
-        if not isinstance(grid, int) or isinstance(grid, bool) or grid < 1:
-            raise ValueError(f"grid: found {grid!r}; allowed is a whole number of cells >= 1")
+        if not isinstance(grid, int) or isinstance(grid, bool) or not 1 <= grid <= MOST_CELLS:
+            raise ValueError(f"grid: found {grid!r}; allowed is a whole number of cells from 1 to {MOST_CELLS:,}")
         self.grid = grid
 
     def choose(

@@ -62,7 +62,9 @@ class GuessGreedy(ProcurementMethod):
                 seed = completions.best(seeds, total(values[best[costs[best] > 0]]))
                 if seed is not None:
                     first = asking[seed]
-                    best = fill(np.append(first, order[~np.isin(order, first)]), costs, budget)
+                    found = fill(np.append(first, order[~np.isin(order, first)]), costs, budget)
+                    # Within an ulp of the budget the two may judge differently what still fits.
+                    best = max(best, found, key=lambda owners: total(values[owners]))
         return best, math.inf
 
 

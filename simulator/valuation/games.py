@@ -119,6 +119,9 @@ class RecordsGame(Described):
                 "features and test_features must be tables with the same columns, found shapes "
                 f"{self.features.shape} and {self.test_features.shape}"
             )
+        for name, table in (("features", self.features), ("test_features", self.test_features)):
+            if not np.isfinite(table).all():
+                raise ValueError(f"{name} must be finite numbers, found {table[~np.isfinite(table)][0]}")
         if len(self.test_features) == 0:
             raise ValueError("test_features must hold at least one record, found none")
         for name, array, length, limit in (

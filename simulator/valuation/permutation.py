@@ -29,6 +29,8 @@ class PermutationSampling(SamplingEstimator):
     def __init__(self, *, antithetic: bool = False, truncation: float = 0.0) -> None:
         if not 0 <= truncation < 1:
             raise ValueError(f"truncation must be in [0, 1), found {truncation}")
+        if not isinstance(antithetic, bool):
+            raise TypeError(f"antithetic must be true or false, found {antithetic!r}")
         self.antithetic = antithetic
         self.truncation = truncation
 

@@ -452,6 +452,13 @@ def test_procure_shows_who_is_bought_and_how_sure_that_is(dealer, files):
     assert "1 of 6 owners, worth 0.5, for 0 of a budget of 0." in out
 
 
+@pytest.mark.parametrize("offers", ["A,1,9", "A,1,0", "A,-1,1"])
+def test_a_figure_is_drawn_where_no_method_falls_short(dealer, files, tmp_path, offers):
+    files(offers=f"owner,value,cost\n{offers}\n")
+    assert dealer("procure", "offers.csv", "--budget", 5, "--plot", "coverage.png")[0] == 0
+    assert (tmp_path / "coverage.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_procure_takes_options_and_draws_a_figure(dealer, files, tmp_path):
     files(offers=OFFERS)
     arguments = ("procure", "offers.csv", "--budget", 5, "--method", "ppdp", "--option", "grid=7")

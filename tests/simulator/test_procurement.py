@@ -476,6 +476,20 @@ def greedily(seed, values, costs, budget):
     return math.fsum(values[bought])
 
 
+def test_guess_greedy_keeps_what_it_has_where_rounding_decides_what_fits():
+    """The budget is an ulp below 0.1 + 0.3: the completion of a seed may turn out worth less than thought."""
+    bought = maximize_coverage(
+        [0.1, 0.4, 0.2, 0.1], [0.4, 0.3, 0.4, 0.1], 0.39999999999999997, method="guess_greedy", alpha=0.3
+    )
+    assert bought.value == 0.4
+
+
+@pytest.mark.parametrize("grid", [0, -1, 10**12, 2.5, True])
+def test_a_grid_out_of_range_is_refused(grid):
+    with pytest.raises(ValueError, match=r"grid: found .* allowed is a whole number of cells from 1 to 10,000,000"):
+        maximize_coverage([1.0], [1.0], 1.0, method="ppdp", grid=grid)
+
+
 @pytest.mark.parametrize("seed_size", [1, 2, 3])
 def test_guess_greedy_is_the_best_completion_of_all_seeds(seed_size):
     rng = np.random.default_rng(seed_size)

@@ -94,6 +94,20 @@ def test_a_damaged_file_is_computed_and_written_anew(counted, folder, damage):
     assert len(calls) == 2
 
 
+def test_a_file_damaged_in_any_byte_is_never_wrong_and_never_stops_a_run(counted, folder):
+    """Among them a compression method that no library knows, and a flag of encryption."""
+    compute, _ = counted
+    kept = cached_valuation([], "settings", compute)
+    (file,) = folder.iterdir()
+    whole = file.read_bytes()
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x63
+        file.write_bytes(bytes(damaged))
+        found = cache._read(file)
+        assert found is None or np.array_equal(found.values, kept.values)
+
+
 def test_a_file_that_lacks_a_field_or_executes_code_is_not_used(counted, folder):
     compute, calls = counted
     cached_valuation([], "settings", compute)

@@ -405,6 +405,8 @@ def test_a_game_that_remembers_trains_every_coalition_once():
         ({"players": np.array([0])}, "players must have shape"),
         ({"test_features": np.zeros((2, 5))}, "same columns"),
         ({"test_features": np.zeros((0, 1)), "test_labels": np.array([])}, "at least one record"),
+        ({"features": np.array([[0.0], [np.nan]])}, "^features must be finite numbers, found nan"),
+        ({"test_features": np.array([[0.0], [-np.inf]])}, "test_features must be finite numbers, found -inf"),
     ],
 )
 @pytest.mark.parametrize("cls", GAMES)
