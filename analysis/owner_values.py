@@ -37,7 +37,7 @@ class OwnerValues:
         Coalitions whose utility was asked for.
     method : str
         Name of the estimator.
-    status : {"exact", "converged", "exhausted"}
+    status : {"exact", "converged", "exhausted", "summed"}
         Why it ended.
     samples : int
         Independent samples behind the standard errors.
@@ -157,7 +157,7 @@ def value_table(valued: OwnerValues) -> pd.DataFrame:
         "records": valued.records,
         "value": [number(value) for value in valued.values],
     }
-    if valued.status != "exact":
+    if valued.status in ("converged", "exhausted"):
         ends = zip(valued.low, valued.high, strict=True)
         shown["95% interval"] = [f"[{number(low)}, {number(high)}]" for low, high in ends]
     return pd.DataFrame(shown)
@@ -167,6 +167,7 @@ def in_words(valued: OwnerValues) -> str:
     """What the values share out, how it was measured, and how far the estimate went."""
     ended = {
         "exact": "The values are exact.",
+        "summed": "These are sums of the exact values of single records, not the Shapley values of the owners.",
         "converged": f"The tolerance was reached after {valued.samples} samples.",
         "exhausted": f"The budget was used up after {valued.samples} samples; a larger one gives smaller intervals.",
     }

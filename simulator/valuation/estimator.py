@@ -15,7 +15,7 @@ from simulator.valuation.games import Game
 #: Up to this many players the exact values take 2^n evaluations, half a second of them.
 EXACT_PLAYERS = 16
 
-Status = Literal["exact", "converged", "exhausted"]
+Status = Literal["exact", "converged", "exhausted", "summed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +32,9 @@ class Valuation:
         Coalitions whose utility was asked for.
     method : str
         Name of the estimator.
-    status : {"exact", "converged", "exhausted"}
-        Why it ended: nothing was left to sample, the tolerance was reached, or the budget was.
+    status : {"exact", "converged", "exhausted", "summed"}
+        Why it ended: nothing was left to sample, the tolerance was reached, or the budget was; or these are sums of
+        the exact values of records, which are not the Shapley values of players who hold several.
     samples : int
         Independent samples behind the standard errors; 0 for exact values.
     sampling : Sampling, optional

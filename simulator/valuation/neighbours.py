@@ -95,7 +95,8 @@ class NeighbourShapley(ValuationEstimator):
         if not hasattr(game, "record_values"):
             raise ValueError("method 'knn' values the game 'knn' only, found another game")
         values = np.bincount(game.players, game.record_values(), minlength=game.n_players)  # type: ignore[attr-defined]
-        return Valuation(values, np.zeros(game.n_players), 0, self.name)
+        single = len(np.unique(game.players)) == len(game.players)  # type: ignore[attr-defined]
+        return Valuation(values, np.zeros(game.n_players), 0, self.name, "exact" if single else "summed")
 
 
 def knn_shapley(

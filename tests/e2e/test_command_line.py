@@ -574,6 +574,13 @@ def test_value_takes_every_game(dealer, records, game):
     assert f"game '{game}'" in out
 
 
+def test_values_summed_over_records_are_not_called_exact(dealer, records):
+    out = dealer(*VALUE, "--game", "knn", "--method", "knn")[1]
+    assert "not the Shapley values of the owners" in out
+    assert "The values are exact" not in out
+    assert "The values are exact" in dealer(*VALUE, "--game", "knn", "--method", "exact")[1]
+
+
 @pytest.mark.parametrize("method", ["auto", "svarm"])
 def test_value_draws_its_figure(dealer, records, tmp_path, method):
     assert dealer(*VALUE, "--method", method, "--plot", "values.svg")[0] == 0

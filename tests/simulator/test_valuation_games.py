@@ -248,7 +248,9 @@ def test_values_of_records_are_exact(k, empty):
         features, labels, np.arange(9), 9, test, test_labels, n_classes=3, k=k, empty_utility=empty
     )
     exact = shapley_values(game, method="exact")
-    assert shapley_values(game, method="knn").values == pytest.approx(exact.values, abs=1e-12)
+    single = shapley_values(game, method="knn")
+    assert single.values == pytest.approx(exact.values, abs=1e-12)
+    assert single.status == "exact"
     found = knn_shapley(features, labels, test, test_labels, k=k, empty_utility=game.empty_utility)
     assert found == pytest.approx(exact.values, abs=1e-12)
 
@@ -262,6 +264,9 @@ def test_the_values_of_an_owners_records_are_summed():
     assert found.values == pytest.approx([records[players == owner].sum() for owner in range(8)])
     assert found.values[7] == 0.0
     assert found.evaluations == 0
+    assert found.status == "summed"  # which are not the owners' own values
+    own = shapley_values(game, method="exact").values
+    assert not np.allclose(found.values, own, rtol=0.0, atol=1e-6)
 
 
 def test_labels_of_any_kind_are_valued():
