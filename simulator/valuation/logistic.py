@@ -73,12 +73,12 @@ class LogisticGame(RecordsGame):
         chance, loss = self._evaluate(members, weights)
         for _ in range(STEPS):
             gradient = (members[:, None] * (chance - self._y)) @ self._x + weights * self._penalty
-            todo = np.abs(gradient).max(axis=(1, 2)) > GRADIENT
-            if not todo.any():
+            pending = np.abs(gradient).max(axis=(1, 2)) > GRADIENT
+            if not pending.any():
                 break
-            active, members, weights, chance = active[todo], members[todo], weights[todo], chance[todo]
-            step = np.linalg.solve(self._hessian(members, chance), gradient[todo].reshape(len(active), -1, 1))
-            weights, chance, loss = self._descend(members, weights, step.reshape(weights.shape), loss[todo])
+            active, members, weights, chance = active[pending], members[pending], weights[pending], chance[pending]
+            step = np.linalg.solve(self._hessian(members, chance), gradient[pending].reshape(len(active), -1, 1))
+            weights, chance, loss = self._descend(members, weights, step.reshape(weights.shape), loss[pending])
             fitted[active] = weights
         return fitted
 

@@ -48,17 +48,17 @@ class NearestNeighboursGame(RecordsGame):
     def score(self, masks: np.ndarray) -> np.ndarray:
         """Mean share of right neighbours of the test records, shape (b,)."""
         values = np.empty(len(masks))
-        todo, width = np.arange(len(masks)), 4 * self.k
+        pending, width = np.arange(len(masks)), 4 * self.k
         # The nearest neighbours of most coalitions are among the first few records; only some need a longer look.
-        while len(todo):
-            held = masks[todo][:, self._owner[:, :width]]  # (b, T, width), nearest records first
+        while len(pending):
+            held = masks[pending][:, self._owner[:, :width]]  # (b, T, width), nearest records first
             count = np.cumsum(held, axis=2, dtype=np.int32)
             right = (held & (count <= self.k) & self._right[:, :width]).sum(axis=(1, 2))
             found = np.minimum(count[:, :, -1], self.k)
             done = (found == self.k).all(axis=1) | (width >= len(self.labels))
             missing = self.k - found.mean(axis=1)
-            values[todo[done]] = ((right / len(self.test_labels) + missing * self.empty_utility) / self.k)[done]
-            todo, width = todo[~done], 2 * width
+            values[pending[done]] = ((right / len(self.test_labels) + missing * self.empty_utility) / self.k)[done]
+            pending, width = pending[~done], 2 * width
         return values
 
     def record_values(self) -> np.ndarray:
