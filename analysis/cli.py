@@ -461,11 +461,7 @@ def value(
     from simulator.valuation.estimator import VALUATION
     from simulator.valuation.games import GAMES, check_game_options
 
-    options = {}
-    if game_option:
-        from scenarios.experiment import parse_setting
-
-        options = dict(parse_setting(setting, "--game-option", "ridge=10") for setting in game_option)
+    options = _settings("--game-option", game_option or [], "ridge=10")
     for name, check in (
         ("--method", lambda: method == "auto" or VALUATION.create(method, {})),
         ("--game", lambda: GAMES.resolve(game)),
@@ -606,13 +602,18 @@ def _find_own_classes(scenario: str) -> None:
             sys.path.append(folder)
 
 
+def _settings(flag: str, settings: list[str], example: str) -> dict[str, Any]:
+    """Values by name, of arguments such as `example`."""
+    if not settings:
+        return {}
+    from scenarios.experiment import parse_setting  # with it comes Mesa
+
+    return dict(parse_setting(setting, flag, example) for setting in settings)
+
+
 def _options(family: Family, flag: str, name: str, settings: list[str], example: str) -> dict[str, Any]:
     """Options of a mechanism as given on the command line, such as `example`; the mechanism takes them."""
-    options = {}
-    if settings:
-        from scenarios.experiment import parse_setting  # with it comes Mesa
-
-        options = dict(parse_setting(setting, "--option", example) for setting in settings)
+    options = _settings("--option", settings, example)
     try:
         family.resolve(name)
     except ValueError as error:
