@@ -11,20 +11,25 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from simulator.pricing.composition import check_epsilons
+from simulator.privacy.gaussian import gaussian_epsilon
 
 Neighbours = Literal["replace-one", "add-remove"]
+#: What neighbouring data sets differ in one of: a record, or an owner with all its records.
+Unit = Literal["record", "owner"]
 
 
 @dataclass(frozen=True)
 class Guarantee:
-    """Differential privacy of one training, per record.
+    """Differential privacy of one training.
 
     Attributes
     ----------
     method : str
         Training method that was used.
     neighbours : {"replace-one", "add-remove"}
-        Whether neighbouring data sets differ in one record's content or in its presence.
+        Whether neighbouring data sets differ in one unit's content or in its presence.
+    unit : {"record", "owner"}
+        What they differ in one of: a record, or an owner with all its records.
     epsilon, delta : float
         Parameters of the whole training.
     bound : str
@@ -41,6 +46,7 @@ class Guarantee:
 
     method: str
     neighbours: Neighbours
+    unit: Unit
     epsilon: float
     delta: float
     bound: str
@@ -48,6 +54,70 @@ class Guarantee:
     composition: str
     mu: float | None
     profile: Callable[[float], float] = field(repr=False, compare=False)
+
+    def for_group(self, size: int) -> tuple[float, float]:
+        """Epsilon and delta for `size` units together, say all records of one owner.
+
+        Where the training is Gaussian it is so for groups, with `size` times the mu, and delta stays; else see
+        `group_privacy`.
+
+        Raises
+        ------
+        ValueError
+            If the size is not a whole number >= 1.
+        """
+        if self.mu is None:
+            return group_privacy(self.epsilon, self.delta, size)
+        check_group(size)
+        return gaussian_epsilon(size * self.mu, self.delta), self.delta
+
+
+def group_privacy(epsilon: float, delta: float, size: int) -> tuple[float, float]:
+    """Guarantee for `size` units together of a mechanism that is (epsilon, delta)-private for one.
+
+    From one of the group to the next the probabilities change by a factor e^eps and by delta, so in all by a factor
+    e^(size eps) and by delta times the sum of e^(h eps) over h < size. A delta of 1 guarantees nothing.
+
+    Parameters
+    ----------
+    epsilon : float
+        Privacy parameter, > 0.
+    delta : float
+        Privacy parameter, in [0, 1].
+    size : int
+        Units in the group, >= 1.
+
+    Raises
+    ------
+    ValueError
+        If the size is not a whole number >= 1.
+
+    References
+    ----------
+    Dwork and Roth (2014), theorem 2.2, and its form for delta > 0.
+
+    Examples
+    --------
+    >>> epsilon, delta = group_privacy(1.0, 1e-5, 5)
+    >>> epsilon, round(delta, 5)
+    (5.0, 0.00086)
+    """
+    check_group(size)
+    factors = math.exp(min(size * epsilon, 700.0) - epsilon)  # the largest term, which alone makes delta 1 beyond that
+    total = -math.expm1(-size * epsilon) / -math.expm1(-epsilon) * factors
+    return size * epsilon, min(delta * total, 1.0)
+
+
+def check_group(size: int) -> None:
+    """Refuse a number of units that is none.
+
+    Raises
+    ------
+    ValueError
+        If the size is not a whole number >= 1.
+    """
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise ValueError(f"size must be a whole number of units >= 1, found {size!r}")
 
 
 def check_budget(epsilon: float, delta: float, neighbours: str) -> None:
@@ -99,7 +169,7 @@ def epsilon_spent(used: ArrayLike, epsilons: ArrayLike) -> np.ndarray:
     Returns
     -------
     array of float, shape (n,)
-        Sum of the epsilons of the releases that used the shard: the guarantee of each of its records. Delta
+        Sum of the epsilons of the releases that used the shard: the guarantee of each of its units. Delta
         adds up alike, by the number of releases.
 
     Raises

@@ -7,10 +7,11 @@ import warnings
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from simulator.privacy.accounting import Guarantee, Neighbours
 from simulator.privacy.gradient import GradientDescent
@@ -55,13 +56,17 @@ class _PrivateClassifier(ClassifierMixin, BaseEstimator):
         self.classes = classes
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Train on records `X`, shape (N, d), and labels `y`, shape (N,).
+
+        With `groups`, shape (N,), the owner of each record, the guarantee is per owner: it covers all records of any
+        one of them. Each owner's records weigh as much as one record.
 
         Raises
         ------
         ValueError
-            If a parameter is out of range, the method cannot serve epsilon and delta, or there is one class only.
+            If a parameter is out of range, the method cannot serve epsilon and delta or owners as units, there is one
+            class only, or `groups` does not name one owner a record.
 
         Warns
         -----
@@ -100,6 +105,7 @@ class _PrivateClassifier(ClassifierMixin, BaseEstimator):
             neighbours=self.neighbours,
             data_norm=self.data_norm,
             fit_intercept=self.fit_intercept,
+            owners=None if groups is None else _owner_index(groups, len(records)),
             rng=np.random.default_rng(self.random_state),
         )
         self.coef_, self.intercept_ = self._model.coef, self._model.intercept
@@ -128,7 +134,8 @@ class PrivateLogisticRegression(_PrivateClassifier):
     """Logistic regression whose released weights are (epsilon, delta)-differentially private.
 
     Rows are clipped to the L2 norm `data_norm` here and divided by it, in training and in prediction. The guarantee
-    is per record; an owner of r records has that of group privacy.
+    is per record, or per owner where `fit` is told the owners; an owner of r records whose guarantee is per record has
+    that of group privacy (`accounting_.for_group(r)`).
 
     Parameters
     ----------
@@ -210,6 +217,16 @@ class PrivateSVM(_PrivateClassifier):
     """
 
     _model_name = "svm"
+
+
+def _owner_index(groups: ArrayLike, n_records: int) -> np.ndarray:
+    """Owners numbered from 0, shape (N,)."""
+    found = column_or_1d(groups)
+    if len(found) != n_records:
+        raise ValueError(f"groups must name the owner of each of {n_records} records, found {len(found)}")
+    if pd.isna(found).any():
+        raise ValueError("groups must name the owner of each record, found missing ones")
+    return np.unique(found, return_inverse=True)[1]
 
 
 def _standardised_by_itself(records: np.ndarray) -> bool:

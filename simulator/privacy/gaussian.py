@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from scipy.optimize import brentq
-from scipy.special import log_ndtr
+from scipy.special import log_ndtr, ndtri
 
 
 def gaussian_delta(epsilon: float, noise: float) -> float:
@@ -79,6 +79,40 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
     0.268
     """
     return 1.0 / smallest_noise(lambda noise: gaussian_delta(epsilon, noise), delta)
+
+
+@lru_cache(maxsize=4096)
+def gaussian_epsilon(mu: float, delta: float) -> float:
+    """Smallest epsilon at which mu-Gaussian privacy implies (epsilon, delta)-privacy, >= 0.
+
+    Parameters
+    ----------
+    mu : float
+        Parameter of Gaussian privacy, > 0.
+    delta : float
+        Privacy parameter, in (0, 1).
+
+    References
+    ----------
+    Balle and Wang (2018), theorem 8; Dong, Roth and Su (2022), corollary 2.13.
+
+    Examples
+    --------
+    >>> round(gaussian_epsilon(gaussian_mu(1.0, 1e-5), 1e-5), 9)
+    1.0
+    """
+
+    def excess(epsilon: float) -> float:
+        return gaussian_delta(epsilon, 1.0 / mu) - delta
+
+    if excess(0.0) <= 0:
+        return 0.0
+    # A privacy loss N(mu^2/2, mu^2) exceeds this with probability delta, which is more than its hockey stick.
+    most = mu**2 / 2 - mu * float(ndtri(delta))
+    root = float(brentq(excess, 0.0, most, xtol=1e-13, rtol=1e-14))
+    while excess(root) > 0:
+        root = max(root * (1 + 1e-13), root + 1e-14)
+    return root
 
 
 def classical_noise(epsilon: float, delta: float) -> float:

@@ -34,7 +34,14 @@ class GradientDescent:
     gradient_noise: float
     radius: float
 
-    def fit(self, rows: np.ndarray, targets: np.ndarray, loss: Loss, rng: np.random.Generator) -> np.ndarray:
+    def fit(
+        self,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        loss: Loss,
+        rng: np.random.Generator,
+        weights: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Weights released, shape (p, m).
 
         Steps go along the noisy gradient with a length of their own, so that neither the number of records nor the
@@ -50,17 +57,21 @@ class GradientDescent:
             The loss that the scales were computed for.
         rng : numpy.random.Generator
             Source of the noise.
+        weights : array of float, shape (N,), optional
+            Weight of each record's loss, > 0; by default 1.
         """
-        weights = np.zeros((rows.shape[1], targets.shape[1]))
+        solution = np.zeros((rows.shape[1], targets.shape[1]))
         for t in range(1, self.steps + 1):
-            scores = rows @ weights
+            scores = rows @ solution
             if isinstance(loss, MarginLoss):
                 residuals = -targets * loss.slope(targets * scores)
             else:
                 residuals = softmax(scores, axis=1) - targets
-            gradient = rows.T @ residuals + rng.normal(scale=self.gradient_noise, size=weights.shape)
-            weights = weights - self.radius / math.sqrt(t) * gradient / np.linalg.norm(gradient)
-        return weights
+            if weights is not None:
+                residuals = weights[:, None] * residuals
+            gradient = rows.T @ residuals + rng.normal(scale=self.gradient_noise, size=solution.shape)
+            solution = solution - self.radius / math.sqrt(t) * gradient / np.linalg.norm(gradient)
+        return solution
 
 
 def gradient_noise(

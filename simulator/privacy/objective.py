@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import log_ndtr
 
-from simulator.privacy.accounting import Neighbours, implied_delta, moved_records
+from simulator.privacy.accounting import Neighbours, Unit, implied_delta, moved_records
 from simulator.privacy.gaussian import gaussian_delta, gaussian_mu, smallest_noise
 from simulator.privacy.losses import Logistic, Loss, MarginLoss
 from simulator.privacy.perturbation import Perturbation
@@ -37,6 +37,10 @@ def renyi_delta(
     n_models: int = 1,
 ) -> float:
     """Delta of objective perturbation by the bound of Redberg, Koskela and Wang.
+
+    It holds for owners as for records, if an owner's records weigh 1 together: their gradients' product with the noise
+    is then at most the mean of positive parts of normal variables, and the exponential moment of a mean is at most the
+    mean of the moments. The determinant's part holds for their Hessian, whose trace is at most the loss's smoothness.
 
     Parameters
     ----------
@@ -77,17 +81,19 @@ def published_delta(
     loss: MarginLoss,
     neighbours: Neighbours,
     n_models: int = 1,
+    unit: Unit = "record",
 ) -> float:
     """Delta of objective perturbation by the better of the two bounds of Redberg, Koskela and Wang.
 
     For one model the privacy loss itself, at most determinant + mu^2/2 + |N(0, mu^2)|, gives
     2 * gaussian_delta(eps - determinant, 1 / mu) where eps exceeds the first two terms. That holds under replace-one
     with twice the mu as well: the two records' contributions are positive parts of two normal variables, and their
-    sum exceeds 2 t only if one of them exceeds t. Several models take `renyi_delta`, whose parameters these are.
+    sum exceeds 2 t only if one of them exceeds t. Several models, and owners as units, take `renyi_delta`, whose
+    parameters these are.
     """
     renyi = renyi_delta(epsilon, noise, regularisation, loss, neighbours, n_models)
     mu = moved_records(neighbours) * loss.gradient_norm / noise
-    if n_models > 1 or regularisation <= loss.smoothness:
+    if n_models > 1 or unit == "owner" or regularisation <= loss.smoothness:
         return renyi
     rest = epsilon + math.log1p(-loss.smoothness / regularisation)
     return min(renyi, 2.0 * gaussian_delta(rest, 1.0 / mu)) if rest >= mu**2 / 2 else renyi
@@ -139,17 +145,31 @@ def tight_delta(epsilon: float, noise: float, regularisation: float, loss: Loss,
 
 
 def objective_delta(
-    epsilon: float, noise: float, regularisation: float, loss: Loss, neighbours: Neighbours, n_models: int, tight: bool
+    epsilon: float,
+    noise: float,
+    regularisation: float,
+    loss: Loss,
+    neighbours: Neighbours,
+    n_models: int,
+    tight: bool,
+    unit: Unit = "record",
 ) -> float:
     """Delta of the exact solution by one of the two bounds; see `tight_delta` and `published_delta`."""
     if tight:
         return tight_delta(epsilon, noise, regularisation, loss, neighbours)
     assert isinstance(loss, MarginLoss)
-    return published_delta(epsilon, noise, regularisation, loss, neighbours, n_models)
+    return published_delta(epsilon, noise, regularisation, loss, neighbours, n_models, unit)
 
 
 def released_delta(
-    epsilon: float, scales: Perturbation, budget: float, loss: Loss, neighbours: Neighbours, n_models: int, tight: bool
+    epsilon: float,
+    scales: Perturbation,
+    budget: float,
+    loss: Loss,
+    neighbours: Neighbours,
+    n_models: int,
+    tight: bool,
+    unit: Unit = "record",
 ) -> float:
     """Delta of what is released, output noise included, for `scales` made for the epsilon `budget`."""
     spent = OUTPUT_SHARE * budget
@@ -159,7 +179,7 @@ def released_delta(
     return min(
         1.0,
         objective_delta(
-            epsilon - spent, scales.objective_noise, scales.regularisation, loss, neighbours, n_models, tight
+            epsilon - spent, scales.objective_noise, scales.regularisation, loss, neighbours, n_models, tight, unit
         )
         + gaussian_delta(spent, scales.output_noise / sensitivity),
     )
@@ -167,7 +187,14 @@ def released_delta(
 
 @lru_cache(maxsize=1024)
 def objective_noise(
-    epsilon: float, delta: float, loss: Loss, neighbours: Neighbours, *, n_models: int = 1, tight: bool
+    epsilon: float,
+    delta: float,
+    loss: Loss,
+    neighbours: Neighbours,
+    *,
+    n_models: int = 1,
+    tight: bool,
+    unit: Unit = "record",
 ) -> Perturbation:
     """Noise scales that make the training (epsilon, delta)-private.
 
@@ -187,13 +214,15 @@ def objective_noise(
     n_models : int
         Number of models trained alike on the same records.
     tight : bool
-        Whether to use `tight_delta`, which takes one model, instead of `published_delta`.
+        Whether to use `tight_delta`, which takes one model and records as units, instead of `published_delta`.
+    unit : {"record", "owner"}
+        What neighbours differ in one of.
     """
     regularisation = loss.penalty * max(0.2, moved_records(neighbours) * n_models / epsilon)
     output_epsilon, output_delta = OUTPUT_SHARE * epsilon, OUTPUT_SHARE * delta
 
     def delta_of(noise: float) -> float:
-        return objective_delta(epsilon - output_epsilon, noise, regularisation, loss, neighbours, n_models, tight)
+        return objective_delta(epsilon - output_epsilon, noise, regularisation, loss, neighbours, n_models, tight, unit)
 
     noise = smallest_noise(delta_of, delta - output_delta)
     output_noise = 2.0 * TOLERANCE / regularisation / gaussian_mu(output_epsilon, output_delta)

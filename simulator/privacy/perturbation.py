@@ -46,7 +46,14 @@ class Perturbation:
     gradient_tolerance: float
     output_noise: float
 
-    def fit(self, rows: np.ndarray, targets: np.ndarray, loss: Loss, rng: np.random.Generator) -> np.ndarray:
+    def fit(
+        self,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        loss: Loss,
+        rng: np.random.Generator,
+        weights: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Weights released, shape (p, m).
 
         Parameters
@@ -59,6 +66,8 @@ class Perturbation:
             The loss that the scales were computed for.
         rng : numpy.random.Generator
             Source of the noise.
+        weights : array of float, shape (N,), optional
+            Weight of each record's loss, > 0; by default 1.
 
         Raises
         ------
@@ -67,18 +76,20 @@ class Perturbation:
         """
         shape = rows.shape[1], targets.shape[1]
         linear = rng.normal(scale=self.objective_noise, size=shape)
+        if weights is None:
+            weights = np.ones(len(rows))
         if isinstance(loss, MarginLoss):
             problems: list[_Problem] = [
-                _MarginProblem(rows, signs, loss, self.regularisation, term)
+                _MarginProblem(rows, signs, weights, loss, self.regularisation, term)
                 for signs, term in zip(targets.T, linear.T, strict=True)
             ]
             # Each model is a problem of its own, and all of them together must reach the tolerance.
             tolerance = self.gradient_tolerance / len(problems) ** 0.5
-            weights = np.column_stack([_minimise(problem, tolerance) for problem in problems])
+            solution = np.column_stack([_minimise(problem, tolerance) for problem in problems])
         else:
-            joint = _SoftmaxProblem(rows, targets.T, self.regularisation, linear.T)
-            weights = _minimise(joint, self.gradient_tolerance).reshape(linear.T.shape).T
-        return weights + rng.normal(scale=self.output_noise, size=shape)
+            joint = _SoftmaxProblem(rows, targets.T, weights, self.regularisation, linear.T)
+            solution = _minimise(joint, self.gradient_tolerance).reshape(linear.T.shape).T
+        return solution + rng.normal(scale=self.output_noise, size=shape)
 
 
 class _Problem(ABC):
@@ -103,18 +114,27 @@ class _Problem(ABC):
 
 class _MarginProblem(_Problem):
     def __init__(
-        self, rows: np.ndarray, signs: np.ndarray, loss: MarginLoss, regularisation: float, linear: np.ndarray
+        self,
+        rows: np.ndarray,
+        signs: np.ndarray,
+        weights: np.ndarray,
+        loss: MarginLoss,
+        regularisation: float,
+        linear: np.ndarray,
     ) -> None:
-        self.rows, self.signs, self.loss, self.regularisation, self.linear = rows, signs, loss, regularisation, linear
+        self.rows, self.signs, self.weights, self.loss = rows, signs, weights, loss
+        self.regularisation, self.linear = regularisation, linear
+        self.weighted_signs = weights * signs
         self.size = rows.shape[1]
 
     def value_and_gradient(self, w: np.ndarray) -> tuple[float, np.ndarray]:
         margins = self.signs * (self.rows @ w)
-        value = self.loss.value(margins).sum() + 0.5 * self.regularisation * (w @ w) + self.linear @ w
-        return float(value), self.regularisation * w + self.linear - (self.signs * self.loss.slope(margins)) @ self.rows
+        value = self.weights @ self.loss.value(margins) + 0.5 * self.regularisation * (w @ w) + self.linear @ w
+        pull = (self.weighted_signs * self.loss.slope(margins)) @ self.rows
+        return float(value), self.regularisation * w + self.linear - pull
 
     def _curvature(self, w: np.ndarray) -> np.ndarray:
-        return self.loss.curvature(self.signs * (self.rows @ w))
+        return self.weights * self.loss.curvature(self.signs * (self.rows @ w))
 
     def hessian_product(self, w: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         curvature = self._curvature(w)
@@ -133,8 +153,11 @@ class _MarginProblem(_Problem):
 
 class _SoftmaxProblem(_Problem):
     # Weights are kept as K rows here: sums over classes then add whole vectors of records.
-    def __init__(self, rows: np.ndarray, targets: np.ndarray, regularisation: float, linear: np.ndarray) -> None:
-        self.rows, self.targets, self.regularisation, self.linear = rows, targets, regularisation, linear
+    def __init__(
+        self, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, regularisation: float, linear: np.ndarray
+    ) -> None:
+        self.rows, self.targets, self.weights = rows, targets * weights, weights
+        self.regularisation, self.linear = regularisation, linear
         self.size = linear.size
 
     def _scores(self, w: np.ndarray) -> np.ndarray:
@@ -145,16 +168,17 @@ class _SoftmaxProblem(_Problem):
         highest = scores.max(axis=0)
         p = np.exp(scores - highest)
         total = p.sum(axis=0)
-        value = (np.log(total) + highest).sum() - (scores * self.targets).sum()
+        value = self.weights @ (np.log(total) + highest) - (scores * self.targets).sum()
         value += 0.5 * self.regularisation * (w @ w) + self.linear.ravel() @ w
-        gradient = (p / total - self.targets) @ self.rows + self.linear
+        gradient = (p * (self.weights / total) - self.targets) @ self.rows + self.linear
         return float(value), gradient.ravel() + self.regularisation * w
 
     def hessian_product(self, w: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         p = softmax(self._scores(w), axis=0)
+        weighted = p * self.weights
 
         def product(v: np.ndarray) -> np.ndarray:
-            scores = p * self._scores(v)
+            scores = weighted * self._scores(v)
             return ((scores - p * scores.sum(axis=0)) @ self.rows).ravel() + self.regularisation * v
 
         return product

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from simulator.privacy.accounting import Guarantee, Neighbours, check_budget, implied_delta, moved_records
+from simulator.privacy.accounting import Guarantee, Neighbours, Unit, check_budget, implied_delta, moved_records
 from simulator.privacy.amp import amp_noise
 from simulator.privacy.gaussian import gaussian_delta, gaussian_mu
 from simulator.privacy.gradient import GradientDescent, gradient_noise
@@ -83,19 +83,19 @@ def clip_rows(features: np.ndarray, data_norm: float) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), data_norm)
 
 
-def choose_method(epsilon: float, neighbours: Neighbours, n_classes: int, n_records: int, model: Model) -> Method:
+def choose_method(epsilon: float, neighbours: Neighbours, n_classes: int, n_units: int, model: Model) -> Method:
     """Method that `auto` stands for: a rule in public quantities, never in the data.
 
     Noisy gradients have the least noise in one step, and many steps where epsilon is large; the multinomial gradient
     has one small sensitivity for all classes. `objective` is for two classes in between. Where that begins depends
-    on the number of records times epsilon, which is public under replace-one only. The thresholds come from the
+    on the number of records, or of owners where they are the unit, times epsilon; that number is public under replace-one only. The thresholds come from the
     measurements in docs/privacy.md.
     """
     logistic = model == "logistic"
     if n_classes > 2 or epsilon >= moved_records(neighbours):
         return "gradient"
     if neighbours == "replace-one":
-        return "gradient" if n_records * epsilon <= (1400.0 if logistic else 200.0) else "objective"
+        return "gradient" if n_units * epsilon <= (1400.0 if logistic else 200.0) else "objective"
     return "gradient" if epsilon <= (0.2 if logistic else 0.05) else "objective"
 
 
@@ -103,12 +103,13 @@ def plan_training(
     epsilon: float,
     delta: float,
     n_classes: int,
-    n_records: int,
+    n_units: int,
     *,
     model: Model = "logistic",
     method: Method = "auto",
     accounting: Accounting = "auto",
     neighbours: Neighbours = "replace-one",
+    unit: Unit = "record",
 ) -> Plan:
     """Noise scales and guarantee of a training, without its data.
 
@@ -125,8 +126,9 @@ def plan_training(
         Privacy parameter of the whole training, in (0, 1).
     n_classes : int
         Number of possible classes, public, >= 2.
-    n_records : int
-        Number of training records, >= 1; read under replace-one only, where it is public.
+    n_units : int
+        Number of training records, or of their owners where these are the unit, >= 1; read under replace-one only,
+        where it is public.
     model : {"logistic", "svm"}
         Logistic loss, or hinge with a rounded corner.
     method : {"auto", "objective", "amp", "output", "gradient"}
@@ -136,24 +138,31 @@ def plan_training(
         for two classes under replace-one, and wherever the tight one does not apply.
     neighbours : {"replace-one", "add-remove"}
         Neighbour relation.
+    unit : {"record", "owner"}
+        What neighbours differ in one of. An owner's records weigh 1 together, so that no owner moves a sum by more
+        than a record would. `amp` and the tight bound are for records only.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, or the method cannot serve the privacy parameters.
+        If an argument is out of range, or the method cannot serve the privacy parameters or the unit.
     """
     check_budget(epsilon, delta, neighbours)
     for name, found, allowed in (
         ("model", model, Model),
         ("method", method, Method),
         ("accounting", accounting, Accounting),
+        ("unit", unit, Unit),
     ):
         if found not in get_args(allowed):
             raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}, found {found!r}")
-    if n_records < 1:
-        raise ValueError(f"n_records must be at least 1, found {n_records!r}")
+    if n_units < 1:
+        raise ValueError(f"n_units must be at least 1, found {n_units!r}")
     if method == "auto":
-        method = choose_method(epsilon, neighbours, n_classes, n_records, model)
+        method = choose_method(epsilon, neighbours, n_classes, n_units, model)
+    if unit == "owner" and (method == "amp" or (method == "objective" and accounting == "tight")):
+        refused = "method 'amp'" if method == "amp" else "accounting 'tight'"
+        raise ValueError(f"{refused} is for records as units, found unit 'owner'")
     margin: MarginLoss = Logistic() if model == "logistic" else HuberHinge()
     joint = model == "logistic" and n_classes > 2
     loss: Loss = Softmax(n_classes) if joint else margin
@@ -166,13 +175,13 @@ def plan_training(
         if accounting == "tight" and models > 1:
             raise ValueError("accounting 'tight' takes one model, found one for each of several classes")
         tight = accounting == "tight" or (
-            accounting == "auto" and (joint or neighbours == "add-remove") and models == 1
+            accounting == "auto" and (joint or neighbours == "add-remove") and models == 1 and unit == "record"
         )
         if not tight and joint:
             loss, models = margin, n_classes
         if models > 1:
             composition = "Renyi divergences add up"
-        noise = objective_noise(epsilon, delta, loss, neighbours, n_models=models, tight=tight)
+        noise = objective_noise(epsilon, delta, loss, neighbours, n_models=models, tight=tight, unit=unit)
         profile = partial(
             released_delta,
             scales=noise,
@@ -181,13 +190,14 @@ def plan_training(
             neighbours=neighbours,
             n_models=models,
             tight=tight,
+            unit=unit,
         )
         bound = "derived for this project" if tight else "Redberg, Koskela and Wang (2023)"
     elif method == "amp":
         loss, models = margin, 1 if n_classes == 2 else n_classes
         if models > 1:
             composition = "basic: epsilon and delta in equal parts"
-        noise = amp_noise(epsilon / models, delta / models, n_records, margin, neighbours)
+        noise = amp_noise(epsilon / models, delta / models, n_units, margin, neighbours)
         profile = partial(implied_delta, epsilon=epsilon, delta=delta)
         bound = "Iyengar et al. (2019)"
     else:
@@ -197,7 +207,7 @@ def plan_training(
         profile = partial(gaussian_delta, noise=1.0 / mu)
         composition = "none: one Gaussian mechanism" if method == "output" else "Gaussian, exact"
         bound = "Balle and Wang (2018)" if method == "output" else "Dong, Roth and Su (2022)"
-    guarantee = Guarantee(method, neighbours, epsilon, delta, bound, models, composition, mu, profile)
+    guarantee = Guarantee(method, neighbours, unit, epsilon, delta, bound, models, composition, mu, profile)
     return Plan(guarantee, noise, loss)
 
 
@@ -214,9 +224,10 @@ def train(
     neighbours: Neighbours = "replace-one",
     data_norm: float = 1.0,
     fit_intercept: bool = True,
+    owners: np.ndarray | None = None,
     rng: np.random.Generator,
 ) -> LinearModel:
-    """Linear classifier, (epsilon, delta)-differentially private per record.
+    """Linear classifier, (epsilon, delta)-differentially private per record, or per owner.
 
     Rows are clipped to `data_norm` and divided by it; the intercept is one more, regularised coordinate of weight
     `INTERCEPT_WEIGHT`, and the row with it is scaled to norm at most 1.
@@ -231,6 +242,9 @@ def train(
         Norm to which rows are clipped, > 0; public, not taken from the data.
     fit_intercept : bool
         Whether to train an intercept.
+    owners : array of int, shape (N,), optional
+        Owner of each record, >= 0, where owners are to be the unit of the guarantee. Each record of an owner of r then
+        has the weight 1/r.
     rng : numpy.random.Generator
         Source of the noise.
     n_classes, epsilon, delta, model, method, accounting, neighbours
@@ -247,11 +261,12 @@ def train(
         epsilon,
         delta,
         n_classes,
-        len(features),
+        len(features) if owners is None else len(np.unique(owners)),
         model=model,
         method=method,
         accounting=accounting,
         neighbours=neighbours,
+        unit="record" if owners is None else "owner",
     )
     rows = clip_rows(features, data_norm)
     length = 1.0
@@ -264,7 +279,8 @@ def train(
     if isinstance(plan.loss, MarginLoss):
         targets = 2.0 * targets - 1.0
     # The rows' scale moves into the weights.
-    weights = plan.noise.fit(rows, targets, plan.loss, rng).T / length
+    shares = None if owners is None else 1.0 / np.bincount(owners)[owners]
+    weights = plan.noise.fit(rows, targets, plan.loss, rng, shares).T / length
     if not fit_intercept:
         return LinearModel(weights, np.zeros(len(weights)), data_norm, plan)
     return LinearModel(weights[:, :-1], INTERCEPT_WEIGHT * weights[:, -1], data_norm, plan)

@@ -651,8 +651,8 @@ def test_nothing_depends_on_a_number_of_records_that_is_not_public():
         ({"delta": 1.0}, "delta"),
         ({"delta": math.nan}, "delta"),
         ({"neighbours": "add"}, "neighbours"),
-        ({"n_records": 0}, "n_records"),
-        ({"n_records": -5}, "n_records"),
+        ({"n_units": 0}, "n_units"),
+        ({"n_units": -5}, "n_units"),
         ({"model": "tree"}, "model must be one of logistic, svm, found 'tree'"),
         ({"method": "magic"}, "method must be one of auto, objective, amp, output, gradient, found 'magic'"),
         ({"accounting": "loose"}, "accounting"),
@@ -662,7 +662,7 @@ def test_nothing_depends_on_a_number_of_records_that_is_not_public():
 )
 def test_arguments_out_of_range_are_refused_by_name(options, named):
     with pytest.raises(ValueError, match=named):
-        plan_training(**({"epsilon": 1.0, "delta": DELTA, "n_classes": 2, "n_records": 10} | options))
+        plan_training(**({"epsilon": 1.0, "delta": DELTA, "n_classes": 2, "n_units": 10} | options))
 
 
 # --- what owners spend -----------------------------------------------------------------------------------

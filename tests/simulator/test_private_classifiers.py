@@ -189,7 +189,7 @@ def fit(X, y, cls=PrivateLogisticRegression, *, seed=0, **options):
 def test_rows_are_clipped_in_training(monkeypatch, data_norm):
     seen = []
 
-    def spy(self, rows, targets, loss, rng):
+    def spy(self, rows, targets, loss, rng, weights):
         seen.append(rows)
         return np.zeros((rows.shape[1], 1))
 
