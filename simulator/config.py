@@ -5,6 +5,7 @@ Unknown keys are refused, and every message names the field, what was found and 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,8 +16,9 @@ from simulator.agents.owner import OWNERS
 from simulator.distributions import Attribute, BasePrice, NonNegativeAttribute, RealAttribute, ShareAttribute
 from simulator.pricing.composition import Composition, check_epsilons
 from simulator.pricing.strategy import PRICING
-from simulator.privacy.accounting import Neighbours
-from simulator.privacy.training import Method, Model, plan_training
+from simulator.privacy.accounting import Neighbours, Unit
+from simulator.privacy.accounts import Composition as PrivacyComposition
+from simulator.privacy.training import GAUSSIAN, Method, Model, plan_training
 from simulator.procurement.method import PROCUREMENT
 from simulator.settlement.rule import SETTLEMENT
 from simulator.valuation.estimator import VALUATION
@@ -126,6 +128,9 @@ class OwnerSegment(Segment):
         B; amounts of their own need none.
     participation : attribute
         Probability that an owner is willing to sell at all, in [0, 1]; drawn once an owner.
+    privacy_budget : attribute, eps, optional
+        What each unit of an owner's data (`broker.training.unit`) may spend in all rounds together; an owner that can
+        afford no version any more leaves the market. No limit by default.
     value : attribute, optional
         Shapley value of an owner's shard; only, and necessarily, with data.source = "values".
     behaviour : str
@@ -136,6 +141,7 @@ class OwnerSegment(Segment):
     base_price: BasePrice = "shapley"
     base_price_pool: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 1000.0
     participation: ShareAttribute = Attribute(constant=1.0)
+    privacy_budget: NonNegativeAttribute | None = None
     value: RealAttribute | None = None
     behaviour: str = "truthful"
 
@@ -249,6 +255,9 @@ class TrainingConfig(Section):
         Private training method; "auto" chooses by public quantities.
     neighbours : {"replace-one", "add-remove"}
         Neighbour relation of the guarantee.
+    unit : {"record", "owner"}
+        What the guarantee covers any one of: records, or owners with all their records. Each owner's records then
+        weigh as much as one record.
     data_norm : float
         Norm to which standardised records are clipped.
     """
@@ -256,6 +265,7 @@ class TrainingConfig(Section):
     model: Model = "logistic"
     method: Method = "auto"
     neighbours: Neighbours = "replace-one"
+    unit: Unit = "record"
     data_norm: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 1.0
 
 
@@ -285,6 +295,9 @@ class BrokerConfig(Section):
         and used, only where the budget is the revenue and the pricing strategy surveys nobody.
     survey_share : float
         Share of buyers that are surveyed, in (0, 1].
+    privacy_accounting : {"basic", "gaussian"}
+        How releases count against owners' privacy budgets: their epsilons add up, or they compose exactly as Gaussian
+        mechanisms at the delta of one release, for which the training method must be "output" or "gradient".
     valuation, training
         How shards are valued and versions trained.
     """
@@ -301,6 +314,7 @@ class BrokerConfig(Section):
     manufacturing_budget: Literal["revenue"] | Number | tuple[Number, ...] = "revenue"
     starting_budget: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] | None = None
     survey_share: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
+    privacy_accounting: PrivacyComposition = "basic"
     valuation: ValuationConfig = ValuationConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -339,6 +353,11 @@ class BrokerConfig(Section):
             raise ValueError(
                 f"starting_budget is missing; the pricing strategy {self.pricing!r} surveys nobody, so a version "
                 "that has earned nothing needs a given amount"
+            )
+        if self.privacy_accounting == "gaussian" and self.training.method not in GAUSSIAN:
+            raise ValueError(
+                f"privacy_accounting: found 'gaussian' with training.method = {self.training.method!r}, which need not "
+                f"be a Gaussian mechanism; allowed with it are the methods {' and '.join(map(repr, GAUSSIAN))}"
             )
         if isinstance(self.manufacturing_budget, tuple) and len(self.manufacturing_budget) != len(self.epsilons):
             raise ValueError(
@@ -395,6 +414,12 @@ class MarketConfig(Section):
                     f"owners.{owners.segment}.value is missing; with data.source = 'values' it gives each owner's "
                     "Shapley value"
                 )
+            largest = math.inf if owners.privacy_budget is None else owners.privacy_budget.support()[1]
+            if largest < self.broker.epsilons[0]:
+                raise ValueError(
+                    f"owners.{owners.segment}.privacy_budget: found at most {largest:g}, which affords no version; "
+                    f"allowed are budgets that reach the smallest epsilon, {self.broker.epsilons[0]:g}"
+                )
             if drawn and owners.base_price == "records":
                 raise ValueError(
                     f"owners.{owners.segment}.base_price: found 'records'; with data.source = 'values' there are no "
@@ -416,6 +441,7 @@ class MarketConfig(Section):
                         model=training.model,
                         method=training.method,
                         neighbours=training.neighbours,
+                        unit=training.unit,
                     )
                 except ValueError as error:
                     raise ValueError(f"broker.epsilons: found {epsilon:g}; {error}") from error

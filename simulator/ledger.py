@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.records import Sales, Settlement
+from simulator.privacy.accounts import PrivacyAccounts
+from simulator.records import Purchases, Sales, Settlement, Versions
 
 #: Payments and receipts may differ by this share of the revenue, which is rounding.
 TOLERANCE = 1e-9
@@ -19,8 +20,10 @@ class Ledger:
 
     Parameters
     ----------
-    n_buyers, n_owners : int
-        Number of accounts.
+    n_buyers : int
+        Number of buyers.
+    privacy : PrivacyAccounts
+        What the owners' privacy has cost so far.
 
     Attributes
     ----------
@@ -30,18 +33,18 @@ class Ledger:
         What each owner has received, in money.
     broker : float
         What the broker has kept, in money.
-    epsilon : array of float, shape (n,)
-        Privacy spent by each owner's records, by basic composition over rounds and versions.
+    privacy : PrivacyAccounts
+        What the releases have cost each owner's privacy.
     """
 
-    def __init__(self, n_buyers: int, n_owners: int) -> None:
+    def __init__(self, n_buyers: int, privacy: PrivacyAccounts) -> None:
         self.buyers = np.zeros(n_buyers)
-        self.owners = np.zeros(n_owners)
+        self.owners = np.zeros(len(privacy.budgets))
         self.broker = 0.0
-        self.epsilon = np.zeros(n_owners)
+        self.privacy = privacy
 
-    def book(self, sales: Sales, settlement: Settlement, epsilon: np.ndarray) -> None:
-        """Enter one round.
+    def book(self, sales: Sales, settlement: Settlement, purchases: Purchases, versions: Versions) -> None:
+        """Enter one round: money, and the releases that used the owners' shards.
 
         Raises
         ------
@@ -63,4 +66,4 @@ class Ledger:
         self.buyers += sales.paid
         self.owners += settlement.payments.sum(axis=0)
         self.broker += settlement.profit
-        self.epsilon += epsilon
+        self.privacy.book(purchases.bought, versions.gaussian)

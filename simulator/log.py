@@ -13,6 +13,7 @@ from simulator import metrics
 from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.composition import Composition
 from simulator.pricing.survey import Survey
+from simulator.privacy.accounts import PrivacyAccounts
 from simulator.records import Offers, PriceList, Purchases, Sales, Settlement, Versions
 from simulator.valuation.estimator import Valuation
 
@@ -58,6 +59,9 @@ ROUND_METRICS = (
     "epsilon_max",
     "epsilon_total_mean",
     "epsilon_total_max",
+    "epsilon_composed_mean",
+    "epsilon_composed_max",
+    "owners_spent",
     "arbitrage_available",
     "arbitrage_taken",
     "pricing_fallback",
@@ -76,8 +80,10 @@ class RoundOutcome:
         What use of its shard costs each owner at its true sensitivity, 0 where it was not bought, in money.
     sensitivities : array of float, shape (n,)
         True privacy sensitivities, in 1/eps.
-    epsilon, epsilon_total : array of float, shape (n,)
-        Privacy spent by each owner's records in this round, and in all rounds so far.
+    epsilon : array of float, shape (n,)
+        Privacy spent by each owner in this round, by basic composition.
+    privacy : PrivacyAccounts
+        Privacy spent in all rounds so far, this one included.
     """
 
     round: int
@@ -94,7 +100,7 @@ class RoundOutcome:
     true_costs: np.ndarray
     sensitivities: np.ndarray
     epsilon: np.ndarray
-    epsilon_total: np.ndarray
+    privacy: PrivacyAccounts
 
 
 class RoundLog:
@@ -153,6 +159,7 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
     monopoly = metrics.hindsight_monopoly(sales, price_list)
     perfect = metrics.hindsight_perfect(sales, price_list)
     hindsight = metrics.hindsight_revenue([sales], [price_list], o.composition)
+    epsilon_total, (epsilon_composed, _) = o.privacy.epsilon, o.privacy.composed()
     return {
         "round": o.round,
         "owners_taking_part": int(o.offers.takes_part.sum()),
@@ -184,8 +191,11 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "ir_violations": metrics.violations(asked, paid, o.purchases.sold),
         "epsilon_mean": float(o.epsilon.mean()),
         "epsilon_max": float(o.epsilon.max()),
-        "epsilon_total_mean": float(o.epsilon_total.mean()),
-        "epsilon_total_max": float(o.epsilon_total.max()),
+        "epsilon_total_mean": float(epsilon_total.mean()),
+        "epsilon_total_max": float(epsilon_total.max()),
+        "epsilon_composed_mean": float(epsilon_composed.mean()),
+        "epsilon_composed_max": float(epsilon_composed.max()),
+        "owners_spent": int(o.privacy.spent.sum()),
         "arbitrage_available": _arbitrage_available(price_list, o.composition),
         "arbitrage_taken": metrics.bundle_saving(sales, price_list),
         "pricing_fallback": float("nan") if price_list.kind == "none" else float(price_list.kind == "fallback"),
@@ -224,6 +234,7 @@ def _versions(o: RoundOutcome) -> dict[str, Any]:
 def _owners(o: RoundOutcome) -> dict[str, Any]:
     bought = o.purchases.bought
     paid, cost = o.settlement.payments.sum(axis=0), o.true_costs.sum(axis=0)
+    (epsilon_composed, delta_composed), (epsilon_shard, delta_shard) = o.privacy.composed(), o.privacy.shard()
     return {
         "owner": np.arange(len(paid)),
         "takes_part": o.offers.takes_part,
@@ -237,6 +248,13 @@ def _owners(o: RoundOutcome) -> dict[str, Any]:
         "cost": cost,
         "surplus": paid - cost,
         "epsilon": o.epsilon,
+        "epsilon_total": o.privacy.epsilon,
+        "delta_total": o.privacy.delta_spent,
+        "epsilon_composed": epsilon_composed,
+        "delta_composed": delta_composed,
+        "epsilon_shard": epsilon_shard,
+        "delta_shard": delta_shard,
+        "privacy_budget": o.privacy.budgets.copy(),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import mesa
 import numpy as np
@@ -17,6 +18,7 @@ from simulator.ledger import Ledger
 from simulator.log import TABLES, RoundLog, RoundOutcome
 from simulator.pricing.survey import Survey
 from simulator.privacy.accounting import epsilon_spent
+from simulator.privacy.accounts import PrivacyAccounts
 from simulator.records import Offers, PriceList, Purchases, Sales, Settlement, Versions
 from simulator.streams import Streams
 from simulator.valuation.estimator import Valuation
@@ -85,7 +87,7 @@ class Market(mesa.Model):
         self.buyers = make_buyers(self, config.buyers, streams, first_id=1 + config.n_owners)
         broker_id = 1 + config.n_owners + config.n_buyers
         self.broker = Broker(self, config.broker, stock, streams, broker_id, rounds=config.rounds)
-        self.ledger = Ledger(config.n_buyers, config.n_owners)
+        self.ledger = Ledger(config.n_buyers, self._privacy_accounts(stock))
         self._log = RoundLog(tables, self.owners.segment_names(), self.buyers.segment_names())
 
     @property
@@ -100,13 +102,13 @@ class Market(mesa.Model):
         self.round += 1
         self.steps, self.time = self.round, float(self.round)  # what Mesa's DataCollector goes by
         self.broker.round = self.round
-        offers = self.owners.offer()
+        offers = self._within_budgets(self.owners.offer())
         valuation = self.broker.value(offers)
         base_prices = self.owners.base_prices(valuation.values)
         asked = self.broker.asked(offers, valuation, base_prices)
         survey = self.broker.survey(self.buyers)
         prices = self.broker.price(survey, len(self.buyers), asked)
-        purchases = self.broker.procure(valuation, prices, survey, asked)
+        purchases = self.broker.procure(valuation, prices, survey, asked, self.ledger.privacy)
         versions = self.broker.train(purchases)
         price_list = self.broker.release(versions, prices)
         sales = self.buyers.buy(price_list)
@@ -130,6 +132,21 @@ class Market(mesa.Model):
         """
         return self._log.frame(table)
 
+    def _privacy_accounts(self, stock: DataStock) -> PrivacyAccounts:
+        broker = self.config.broker
+        single = broker.training.unit == "owner"
+        return PrivacyAccounts(
+            self.broker.epsilons,
+            broker.delta,
+            self.owners.columns["privacy_budget"],
+            np.ones(self.config.n_owners, dtype=int) if single else stock.sizes,
+            broker.privacy_accounting,
+        )
+
+    def _within_budgets(self, offers: Offers) -> Offers:
+        """The offers less those of owners whose privacy budget allows no release any more."""
+        return replace(offers, takes_part=offers.takes_part & ~self.ledger.privacy.spent)
+
     def _true_costs(self, purchases: Purchases, base_prices: np.ndarray) -> np.ndarray:
         """What the use of its shard costs each owner at its true sensitivity, shape (l, n), in money."""
         asked = compensation(base_prices, self.owners.columns["privacy_sensitivity"], self.broker.epsilons)
@@ -148,8 +165,7 @@ class Market(mesa.Model):
         settlement: Settlement,
         costs: np.ndarray,
     ) -> None:
-        epsilon = epsilon_spent(purchases.bought, self.broker.epsilons)
-        self.ledger.book(sales, settlement, epsilon)
+        self.ledger.book(sales, settlement, purchases, versions)
         outcome = RoundOutcome(
             round=self.round,
             offers=offers,
@@ -164,8 +180,8 @@ class Market(mesa.Model):
             settlement=settlement,
             true_costs=costs,
             sensitivities=self.owners.columns["privacy_sensitivity"],
-            epsilon=epsilon,
-            epsilon_total=self.ledger.epsilon,
+            epsilon=epsilon_spent(purchases.bought, self.broker.epsilons),
+            privacy=self.ledger.privacy,
         )
         self._log.add(outcome)
 

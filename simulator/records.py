@@ -71,12 +71,15 @@ class Versions:
         Share of the test records classified right; NaN for a version that was not trained.
     records : array of int, shape (l,)
         Records the version was trained on; 0 where data are given by their values alone.
+    gaussian : array of bool, shape (l,)
+        Whether the version was trained by a Gaussian mechanism, whose privacy composes exactly.
     """
 
     available: np.ndarray
     coverage: np.ndarray
     accuracy: np.ndarray
     records: np.ndarray
+    gaussian: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ from simulator.agents.population import MarketAgent
 from simulator.pricing.arguments import SMALLEST
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
 from simulator.pricing.survey import Survey, read_only
-from simulator.privacy.training import train
+from simulator.privacy.accounts import PrivacyAccounts
+from simulator.privacy.training import GAUSSIAN, train
 from simulator.procurement.method import maximize_coverage
 from simulator.records import Menu, Offers, PriceList, Purchases, Receipts, Sales, Settlement, Versions
 from simulator.settlement.rule import SETTLEMENT, SettlementRule
@@ -196,21 +197,32 @@ class Broker(MarketAgent):
         self.last_prices = prices
         return prices
 
-    def procure(self, valuation: Valuation, prices: np.ndarray | None, survey: Survey, asked: np.ndarray) -> Purchases:
+    def procure(
+        self,
+        valuation: Valuation,
+        prices: np.ndarray | None,
+        survey: Survey,
+        asked: np.ndarray,
+        privacy: PrivacyAccounts | None = None,
+    ) -> Purchases:
         """Buy shards for each version within its budget; nothing where there is no price list.
 
         Parameters
         ----------
         asked : array of float, shape (l, n)
             What the owners ask, from `Broker.asked`.
+        privacy : PrivacyAccounts, optional
+            What the owners' privacy has cost so far. A shard is not bought where its owner's privacy budget does not
+            allow it; of what is left of the budget, versions are served in the order of the list.
         """
         bought = np.zeros(asked.shape, dtype=bool)
         budgets = self._budgets(survey, prices)
         if prices is not None:
             for k, budget in enumerate(budgets):
+                allowed = True if privacy is None else privacy.affordable(k, bought)
                 purchase = maximize_coverage(
                     valuation.values,
-                    asked[k],
+                    np.where(allowed, asked[k], np.inf),
                     float(budget),
                     method=self.config.procurement,
                     rng=self.streams.generator("procurement", round=self.round, segment=str(k)),
@@ -225,6 +237,7 @@ class Broker(MarketAgent):
         accuracy = np.full(len(self.epsilons), np.nan)
         records = np.zeros(len(self.epsilons), dtype=int)
         shards, training = self.stock.shards, self.config.training
+        gaussian = np.full(len(self.epsilons), training.method in GAUSSIAN)
         if shards is not None:
             for k in np.flatnonzero(available):
                 used = self.stock.records_of(purchases.bought[k])
@@ -238,11 +251,13 @@ class Broker(MarketAgent):
                     method=training.method,
                     neighbours=training.neighbours,
                     data_norm=training.data_norm,
+                    owners=shards.owners[used] if training.unit == "owner" else None,
                     rng=self.streams.generator("training", round=self.round, segment=str(k)),
                 )
                 accuracy[k] = (model.predict(shards.test_features) == shards.test_labels).mean()
                 records[k] = used.sum()
-        return Versions(available, purchases.coverage, accuracy, records)
+                gaussian[k] = model.plan.guarantee.mu is not None
+        return Versions(available, purchases.coverage, accuracy, records, gaussian)
 
     def release(self, versions: Versions, prices: np.ndarray | None) -> PriceList:
         """The list that the shop shows; a version without data behind it is withdrawn for the round."""

@@ -41,6 +41,12 @@ def make_owners(
             <= s.participation.draw(streams, "owners.participation", s.count, s.segment)
             for s in segments
         ],
+        "privacy_budget": [
+            np.full(s.count, np.inf)
+            if s.privacy_budget is None
+            else s.privacy_budget.draw(streams, "owners.privacy_budget", s.count, s.segment)
+            for s in segments
+        ],
     }
     groups = [Group(s.segment, OWNERS.resolve(s.behaviour), s.count) for s in segments]
     return OwnerPopulation(model, groups, {k: np.concatenate(v) for k, v in columns.items()}, first_id)

@@ -26,12 +26,15 @@ class DataOwner(PopulationAgent):
         b if it does not go by Shapley value, else 0.
     willing : bool
         Whether the owner would sell at all.
+    privacy_budget : float, eps
+        What the owner's privacy may cost in all, `inf` without limit. Whoever has spent it leaves the market.
     """
 
     privacy_sensitivity = Column()
     base_price_pool = Column()
     fixed_base_price = Column()
     willing = Column()
+    privacy_budget = Column()
 
     def offer(self) -> tuple[bool, float]:
         """Whether the owner takes part this round, and the sensitivity it reports."""

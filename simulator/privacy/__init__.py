@@ -1,6 +1,7 @@
 """Private training of the versions, and what it costs the owners."""
 
-from simulator.privacy.accounting import Guarantee, epsilon_spent
+from simulator.privacy.accounting import Guarantee, epsilon_spent, group_privacy
+from simulator.privacy.accounts import PrivacyAccounts
 from simulator.privacy.classifier import PrivacyWarning, PrivateLogisticRegression, PrivateSVM
 from simulator.privacy.gradient import GradientDescent
 from simulator.privacy.perturbation import Perturbation
@@ -11,11 +12,13 @@ __all__ = [
     "GradientDescent",
     "Guarantee",
     "Perturbation",
+    "PrivacyAccounts",
     "PrivacyWarning",
     "PrivateLogisticRegression",
     "PrivateSVM",
     "PublicScaler",
     "epsilon_spent",
+    "group_privacy",
     "plan_training",
     "train",
 ]

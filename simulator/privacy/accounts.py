@@ -71,8 +71,7 @@ class PrivacyAccounts:
         self.other = np.zeros_like(self.gaussian)
         self._capped = bool(np.isfinite(budgets).any())
         if composition == "gaussian":
-            self._costs = np.array([gaussian_mu(epsilon, delta) ** 2 for epsilon in self.epsilons.tolist()])
-            self._limits = np.array([gaussian_mu(b, delta) ** 2 if b < math.inf else math.inf for b in budgets.tolist()])
+            self._costs, self._limits = _squares(self.epsilons, delta), _squares(budgets, delta)
         else:
             self._costs, self._limits = self.epsilons, budgets
 
@@ -139,7 +138,7 @@ class PrivacyAccounts:
         return self._composed(self.units)
 
     def _composed(self, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        squares = np.array([gaussian_mu(epsilon, self.delta) ** 2 for epsilon in self.epsilons.tolist()])
+        squares = _squares(self.epsilons, self.delta)
         # Owners with the same uses and as many records have spent the same; there are few such cases.
         cases, owner_case = np.unique(np.vstack([sizes, self.gaussian, self.other]), axis=1, return_inverse=True)
         found = [
@@ -158,3 +157,8 @@ class PrivacyAccounts:
                 group = group_privacy(level, self.delta, size)
                 epsilon, delta = epsilon + uses * group[0], delta + uses * group[1]
         return (epsilon, delta) if delta < 1 else (math.inf, 1.0)
+
+
+def _squares(epsilons: np.ndarray, delta: float) -> np.ndarray:
+    """Squares of the mu that each epsilon at `delta` is worth, which add up over Gaussian mechanisms."""
+    return np.array([gaussian_mu(e, delta) ** 2 if e < math.inf else math.inf for e in epsilons.tolist()])

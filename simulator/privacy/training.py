@@ -22,6 +22,8 @@ from simulator.privacy.perturbation import Perturbation
 Model = Literal["logistic", "svm"]
 Method = Literal["auto", "objective", "amp", "output", "gradient"]
 Accounting = Literal["auto", "redberg-wang", "tight"]
+#: Methods that are Gaussian mechanisms, whatever epsilon and the records.
+GAUSSIAN = ("output", "gradient")
 
 #: Weight of the intercept's coordinate beside features of norm at most 1. At 1 it would take half of the square
 #: of every row's norm away from the features; at a quarter it takes a seventeenth.
@@ -88,8 +90,8 @@ def choose_method(epsilon: float, neighbours: Neighbours, n_classes: int, n_unit
 
     Noisy gradients have the least noise in one step, and many steps where epsilon is large; the multinomial gradient
     has one small sensitivity for all classes. `objective` is for two classes in between. Where that begins depends
-    on the number of records, or of owners where they are the unit, times epsilon; that number is public under replace-one only. The thresholds come from the
-    measurements in docs/privacy.md.
+    on epsilon times the number of records, or of owners where these are the unit, which is public under replace-one
+    only. The thresholds come from the measurements in docs/privacy.md.
     """
     logistic = model == "logistic"
     if n_classes > 2 or epsilon >= moved_records(neighbours):

@@ -9,11 +9,12 @@ import pytest
 
 from simulator import Market, MarketConfig
 from simulator.ledger import TOLERANCE, Ledger, MoneyError
-from simulator.records import Sales, Settlement
+from simulator.privacy import PrivacyAccounts
+from simulator.records import Purchases, Sales, Settlement, Versions
 
 PAID = np.array([6.0, 4.0, 0.0])
 PAYMENTS = np.array([[3.0, 0.0], [1.0, 5.0]])
-EPSILON = np.array([1.5, 1.0])
+BOUGHT = np.array([[True, False], [True, True]])
 
 
 def sales(paid: np.ndarray = PAID) -> Sales:
@@ -21,37 +22,50 @@ def sales(paid: np.ndarray = PAID) -> Sales:
     return Sales(versions, paid, np.ones(2, dtype=bool), np.zeros(len(paid), dtype=int), np.full((len(paid), 2), 10.0))
 
 
+def ledger(n_buyers: int = 3, n_owners: int = 2) -> Ledger:
+    return Ledger(n_buyers, PrivacyAccounts([0.5, 1.0], 1e-5, np.full(n_owners, np.inf)))
+
+
+def releases(bought: np.ndarray = BOUGHT) -> tuple[Purchases, Versions]:
+    """Both versions, the first one by a Gaussian mechanism."""
+    nothing = np.zeros(2)
+    purchases = Purchases(bought, bought.astype(float), nothing, nothing)
+    return purchases, Versions(bought.any(axis=1), nothing, nothing, nothing, np.array([True, False]))
+
+
 def settlement(payments: np.ndarray = PAYMENTS, profit: float = 1.0) -> Settlement:
     return Settlement(payments, profit)
 
 
 def test_two_rounds_add_up() -> None:
-    ledger = Ledger(3, 2)
-    ledger.book(sales(), settlement(), EPSILON)
-    ledger.book(sales(), settlement(), EPSILON)
-    assert ledger.buyers.tolist() == [12.0, 8.0, 0.0]
-    assert ledger.owners.tolist() == [8.0, 10.0]
-    assert ledger.broker == 2.0
-    assert ledger.epsilon.tolist() == [3.0, 2.0]
+    books = ledger()
+    books.book(sales(), settlement(), *releases())
+    books.book(sales(), settlement(), *releases())
+    assert books.buyers.tolist() == [12.0, 8.0, 0.0]
+    assert books.owners.tolist() == [8.0, 10.0]
+    assert books.broker == 2.0
+    assert books.privacy.epsilon.tolist() == [3.0, 2.0]
+    assert books.privacy.gaussian.tolist() == [[2, 0], [0, 0]]
+    assert books.privacy.other.tolist() == [[0, 0], [2, 2]]
 
 
 def test_the_broker_may_lose() -> None:
-    ledger = Ledger(3, 2)
-    ledger.book(sales(np.zeros(3)), settlement(profit=-9.0), EPSILON)
-    assert ledger.broker == -9.0
+    books = ledger()
+    books.book(sales(np.zeros(3)), settlement(profit=-9.0), *releases())
+    assert books.broker == -9.0
 
 
 @pytest.mark.parametrize("cent", [0.01, -0.01, 1e-6, -1e-6])
 def test_a_missing_cent(cent: float) -> None:
     with pytest.raises(MoneyError, match=r"buyers paid 10\.0.*owners received 9\.0.*is missing"):
-        Ledger(3, 2).book(sales(), settlement(profit=1.0 + cent), EPSILON)
+        ledger().book(sales(), settlement(profit=1.0 + cent), *releases())
 
 
 def test_a_cent_paid_by_nobody() -> None:
     payments = PAYMENTS.copy()
     payments[0, 1] += 0.01
     with pytest.raises(MoneyError, match="is missing"):
-        Ledger(3, 2).book(sales(), settlement(payments), EPSILON)
+        ledger().book(sales(), settlement(payments), *releases())
 
 
 @pytest.mark.parametrize("paid", [0.0, 10.0, 1e9])
@@ -59,46 +73,54 @@ def test_rounding_is_forgiven_up_to_the_stated_share_of_revenue(paid: float) -> 
     """1e-9 of the revenue, and of one unit of money where the revenue is smaller."""
     allowed = TOLERANCE * max(1.0, paid)
     assert TOLERANCE == 1e-9
-    ledger = Ledger(1, 1)
-    ledger.book(sales(np.array([paid])), settlement(np.array([[0.0]]), paid + 0.5 * allowed), np.zeros(1))
+    books = ledger(1, 1)
+    books.book(
+        sales(np.array([paid])),
+        settlement(np.array([[0.0]]), paid + 0.5 * allowed),
+        *releases(np.zeros((2, 1), dtype=bool)),
+    )
     with pytest.raises(MoneyError):
-        ledger.book(sales(np.array([paid])), settlement(np.array([[0.0]]), paid + 2 * allowed), np.zeros(1))
+        books.book(
+            sales(np.array([paid])),
+            settlement(np.array([[0.0]]), paid + 2 * allowed),
+            *releases(np.zeros((2, 1), dtype=bool)),
+        )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_amounts_that_are_not_finite(bad: float) -> None:
     broken = PAYMENTS.copy()
     broken[1, 0] = bad
-    for books in (
+    for entry in (
         (sales(), settlement(broken)),
         (sales(), settlement(profit=bad)),
         (sales(np.array([6.0, 4.0, bad])), settlement()),
     ):
         with pytest.raises(MoneyError):
-            Ledger(3, 2).book(*books, EPSILON)
+            ledger().book(*entry, *releases())
 
 
 def test_not_a_number_on_both_sides() -> None:
     """NaN compares as neither above nor below the tolerance: it is caught all the same."""
     with pytest.raises(MoneyError):
-        Ledger(3, 2).book(sales(np.full(3, np.nan)), settlement(PAYMENTS * np.nan, np.nan), EPSILON)
+        ledger().book(sales(np.full(3, np.nan)), settlement(PAYMENTS * np.nan, np.nan), *releases())
 
 
 def test_a_negative_payment() -> None:
     """The sum is right, but one owner pays the other."""
     payments = np.array([[-1.0, 4.0], [1.0, 5.0]])
     with pytest.raises(MoneyError, match=r"paid -1\.0, less than nothing"):
-        Ledger(3, 2).book(sales(), settlement(payments), EPSILON)
+        ledger().book(sales(), settlement(payments), *releases())
 
 
 def test_a_refused_round_leaves_no_entry() -> None:
-    ledger = Ledger(3, 2)
+    books = ledger()
     with pytest.raises(MoneyError):
-        ledger.book(sales(), settlement(profit=5.0), EPSILON)
-    assert not ledger.buyers.any()
-    assert not ledger.owners.any()
-    assert not ledger.epsilon.any()
-    assert ledger.broker == 0.0
+        books.book(sales(), settlement(profit=5.0), *releases())
+    assert not books.buyers.any()
+    assert not books.owners.any()
+    assert not books.privacy.epsilon.any()
+    assert books.broker == 0.0
 
 
 def test_a_market_with_a_leak_stops(make_config: Callable[..., MarketConfig]) -> None:
@@ -125,6 +147,8 @@ def test_the_books_of_a_market(make_config: Callable[..., MarketConfig]) -> None
     # Three terms a sum: the order costs an ulp.
     assert market.ledger.buyers == pytest.approx(paid.to_numpy(), rel=1e-12)
     assert market.ledger.owners == pytest.approx(owners.groupby("owner")["paid"].sum().to_numpy(), rel=1e-12)
-    assert market.ledger.epsilon == pytest.approx(owners.groupby("owner")["epsilon"].sum().to_numpy(), rel=1e-12)
+    assert market.ledger.privacy.epsilon == pytest.approx(
+        owners.groupby("owner")["epsilon"].sum().to_numpy(), rel=1e-12
+    )
     assert market.ledger.broker == pytest.approx(rounds["broker_profit"].sum(), rel=1e-12)
     assert market.ledger.broker > 0

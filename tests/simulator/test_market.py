@@ -519,28 +519,28 @@ def test_a_new_segment_or_a_larger_one_moves_nothing_else(make_config: MakeConfi
 def test_attributes_are_drawn_apart(make_config: MakeConfig) -> None:
     """No two attributes of 200 agents are related, not even where two segments have one name.
 
-    A correlation of independent ranks has the standard error 1 / sqrt(199) = 0.071; with 21 pairs a side, four of
+    A correlation of independent ranks has the standard error 1 / sqrt(199) = 0.071; with 36 pairs, four of
     them are not reached by chance.
     """
     uniform = {"dist": "uniform"}
     names = {
-        "owners": ("privacy_sensitivity", "value", "participation"),
+        "owners": ("privacy_sensitivity", "value", "participation", "privacy_budget"),
         "buyers": ("budget", "coverage_expected", "coverage_sensitivity", "epsilon_expected", "noise_sensitivity"),
     }
     sides = {side: {"segment": "same", "count": 200, **dict.fromkeys(names[side], uniform)} for side in names}
     drawn = columns(Market(make_config(**sides), seed=9))
     ranks = {name: column.argsort().argsort() for name, column in drawn.items() if "base_price" not in name}
     ranks["owners.willing"] = drawn["owners.willing"].astype(int)
-    assert len(ranks) == 8
+    assert len(ranks) == 9
     correlations = np.corrcoef(list(ranks.values()))
-    assert np.abs(correlations - np.eye(8)).max() < 4 / np.sqrt(199)
+    assert np.abs(correlations - np.eye(9)).max() < 4 / np.sqrt(199)
 
 
 @pytest.mark.parametrize("data", SOURCES)
 def test_a_replicate_changes_everything(make_config: MakeConfig, data: str, watch: Watch) -> None:
     config = make_config(
         data=data,
-        owners={"count": 5},
+        owners={"count": 5, "privacy_budget": {"dist": "uniform", "loc": 5.0}},
         buyers={"coverage_sensitivity": {"dist": "expon"}, "noise_sensitivity": {"dist": "expon"}},
         broker={"survey_share": 0.5},
     )

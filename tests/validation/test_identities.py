@@ -443,7 +443,7 @@ def audit(rounds: list[Round]) -> None:
     assert close(ledger.buyers.sum(), books["buyers"], turnover)
     assert close(ledger.owners.sum(), books["owners"], turnover)
     assert close(ledger.broker, books["broker"], turnover)
-    assert np.allclose(ledger.epsilon, epsilon, rtol=1e-12)
+    assert np.allclose(ledger.privacy.epsilon, epsilon, rtol=1e-12)
 
 
 def test_all_built_in_behaviours_are_audited() -> None:
