@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from simulator.privacy.accounting import Guarantee, Neighbours
 from simulator.privacy.gradient import GradientDescent
@@ -221,12 +221,13 @@ class PrivateSVM(_PrivateClassifier):
 
 def _owner_index(groups: ArrayLike, n_records: int) -> np.ndarray:
     """Owners numbered from 0, shape (N,)."""
-    found = column_or_1d(groups)
-    if len(found) != n_records:
-        raise ValueError(f"groups must name the owner of each of {n_records} records, found {len(found)}")
-    if pd.isna(found).any():
+    found = np.asarray(groups)
+    if found.shape != (n_records,):
+        raise ValueError(f"groups must name the owner of each of {n_records} records, found shape {found.shape}")
+    owners, _ = pd.factorize(found)
+    if (owners < 0).any():
         raise ValueError("groups must name the owner of each record, found missing ones")
-    return np.unique(found, return_inverse=True)[1]
+    return np.asarray(owners)
 
 
 def _standardised_by_itself(records: np.ndarray) -> bool:
