@@ -52,6 +52,11 @@ METRICS = {
     "ir_violations": ("Owners paid less than asked", "share of owners bought"),
     "epsilon_mean": ("Privacy spent, mean", "eps per round"),
     "epsilon_max": ("Privacy spent, largest", "eps per round"),
+    "epsilon_total_mean": ("Privacy spent so far, mean", "eps, summed"),
+    "epsilon_total_max": ("Privacy spent so far, largest", "eps, summed"),
+    "epsilon_composed_mean": ("Privacy spent so far, mean", "eps, composed exactly where Gaussian"),
+    "epsilon_composed_max": ("Privacy spent so far, largest", "eps, composed exactly where Gaussian"),
+    "owners_spent": ("Owners out of privacy budget", "owners"),
     "pricing_fallback": ("Lists fallen back on", "share of rounds"),
 }
 

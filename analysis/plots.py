@@ -240,6 +240,44 @@ def money_flow(results: Results, asked: Question) -> Figure:
         return figure
 
 
+def privacy_spent(results: Results, asked: Question) -> Figure:
+    """Privacy spent so far, round by round: sums of epsilons, and exact composition; mean over replicates.
+
+    Where privacy budgets drive owners out, a third panel counts them.
+    """
+    panels = {"mean": "Mean over owners", "max": "Owner who spent most"}
+    columns = [f"epsilon_{kind}_{name}" for kind in ("composed", "total") for name in panels]
+    means = _means(results, asked, "rounds", [*columns, "owners_spent"], ["round"])
+    left = bool((means["owners_spent"] > 0).any())
+    with _style():
+        figure = _figure(7.2, 3.3)
+        grid = figure.subplots(1, 2 + left, squeeze=False)[0]
+        for axes, (name, title) in zip(grid, panels.items(), strict=False):
+            for number_, value in enumerate(asked.levels):
+                style = _line(number_) | {"markersize": 2.5}
+                own = means.loc[value]
+                axes.plot(
+                    own.index, own[f"epsilon_composed_{name}"], **style, label=str(value) if name == "mean" else None
+                )
+                axes.plot(own.index, own[f"epsilon_total_{name}"], **style | {"marker": "", "linestyle": ":"})
+            axes.set_title(title)
+            axes.set_ylim(bottom=0)
+        grid[0].set_ylabel("epsilon spent so far")
+        if left:
+            for number_, value in enumerate(asked.levels):
+                own = means.loc[value]
+                grid[2].plot(own.index, own["owners_spent"], **_line(number_) | {"markersize": 2.5})
+            grid[2].set_title("Owners out of budget")
+            grid[2].set_ylim(bottom=0)
+        for axes in grid:
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            _thousands(axes.yaxis)
+        figure.supxlabel("round", fontsize=9)
+        legend = figure.legend(loc="outside right upper", title=asked.label)
+        legend.set_alignment("left")
+        return figure
+
+
 def survey_pricing(priced: SurveyPricing, survey: Survey) -> Figure:
     """The complete price space of a survey with the list chosen in it, and the revenue around that list.
 

@@ -45,6 +45,12 @@ def figures(results: Results, asked: Question) -> dict[str, tuple[Figure, str]]:
             "Money over the rounds: what buyers pay is what owners receive and the broker keeps.",
         ),
     }
+    makers["privacy_spent"] = (
+        lambda: plots.privacy_spent(results, asked),
+        "What the releases so far have cost the privacy of each unit of the guarantee (a record, or an owner). Dotted: "
+        "epsilons added up. Solid: releases by Gaussian mechanisms composed exactly, at the delta of one release, and "
+        "the others added. Owners whose privacy budget allows no release any more leave the market.",
+    )
     if "versions" in results.experiment.tables:
         makers |= {
             "price_ladder": (
