@@ -92,6 +92,20 @@ Bundles = Annotated[
 ]
 
 
+class Kinds(StrEnum):
+    """Kinds of private classifiers."""
+
+    logistic = "logistic"
+    svm = "svm"
+
+
+class Unit(StrEnum):
+    """What a guarantee covers any one of."""
+
+    record = "record"
+    owner = "owner"
+
+
 class Empty(StrEnum):
     """What no records are worth."""
 
@@ -497,6 +511,104 @@ def value(
 
 
 @app.command()
+def train(
+    data: Annotated[Path, typer.Argument(metavar="DATA.csv", help="A CSV file of records: a class, and features.")],
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the class of each record.")],
+    epsilon: Annotated[float, typer.Option(help="Privacy parameter of the model, > 0.")],
+    delta: Annotated[float, typer.Option(help="The other privacy parameter, between 0 and 1.")] = 1e-5,
+    model: Annotated[Kinds, typer.Option(help="Logistic regression, or a support vector machine.")] = Kinds.logistic,
+    method: Annotated[str, typer.Option(help="auto, objective, amp, output or gradient.")] = "auto",
+    neighbours: Annotated[
+        str, typer.Option(help="What is hidden: replace-one (a record's content) or add-remove (its presence).")
+    ] = "replace-one",
+    owners: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the owner of each record, which is no feature.")
+    ] = None,
+    unit: Annotated[
+        Unit | None, typer.Option(help="What the guarantee covers any one of; owners by default where they are given.")
+    ] = None,
+    data_norm: Annotated[
+        float, typer.Option(help="Norm to which rows are clipped; not to be read off the data.")
+    ] = 1.0,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCALES.csv|own",
+            help="Public constants to scale by: a CSV file with the columns feature, centre, scale; or `own`, which "
+            "declares mean and deviation of the training records to be public.",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="The possible classes, where they are public knowledge.")
+    ] = None,
+    test_share: Annotated[
+        float, typer.Option(help="Share of the records held out to measure accuracy, from 0 (none) to below 1.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the records held out.")] = 0,
+    noise_seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the noise, for rehearsals: the model is then not private.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="MODEL.json", help="Write card and weights to a file.")] = None,
+    json_: Json = False,
+) -> None:
+    """Train a private classifier on records, and say what is guaranteed.
+
+    Every column besides the label and the owners is a feature, and must hold numbers. Rows longer than the norm are
+    clipped, so features should be brought to a common scale of about 1 by constants that do not come from the
+    records. The card lists what the guarantee leaves out.
+
+    Examples
+    --------
+        dealer train records.csv --label diagnosis --epsilon 1
+
+        dealer train records.csv --label diagnosis --epsilon 1 --owners hospital --scales ranges.csv --out model.json
+
+        dealer train records.csv --label diagnosis --epsilon 4 --model svm --neighbours add-remove --scales own --json
+    """
+    if not 0 <= test_share < 1:
+        raise InputError(f"--test-share: found {test_share}; allowed are numbers from 0 to below 1")
+    if unit is Unit.owner and owners is None:
+        raise InputError("--unit: found 'owner' without --owners; allowed with a column of owners")
+    if out is not None and not out.parent.is_dir():  # before a model is trained that could not be kept
+        raise InputError(f"--out: found {str(out)!r}, in a folder that does not exist")
+    from analysis.inputs import read_record_table, read_scales
+    from analysis.model_cards import card_text, model_file, public, train_model
+    from analysis.tables import plain
+
+    table = read_record_table(data, label, owners)
+    try:
+        card, weights = train_model(
+            table,
+            model=model.value,
+            constants=None if scales in (None, "own") else read_scales(Path(scales), table.names),
+            own_scaling=scales == "own",
+            classes=None if classes is None else [name.strip() for name in classes.split(",")],
+            unit=(unit or (Unit.record if owners is None else Unit.owner)).value,
+            test_share=test_share,
+            split_seed=seed,
+            noise_seed=noise_seed,
+            epsilon=epsilon,
+            delta=delta,
+            method=method,
+            neighbours=neighbours,
+            data_norm=data_norm,
+        )
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{str(data)!r} cannot be trained on: {error}") from None
+    except RuntimeError as error:  # the solver stopped short of what the guarantee asks for
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    if out is not None:
+        _write(out, json.dumps(plain(model_file(card, weights)), indent=1))
+    if json_:
+        typer.echo(json.dumps(plain(public(card))))
+    else:
+        typer.echo(card_text(card))
+
+
+@app.command()
 def cache(clear: Annotated[bool, typer.Option("--clear", help="Remove the kept valuations.")] = False) -> None:
     """Show where valuations are kept between runs, or remove them.
 
@@ -637,6 +749,13 @@ def _save(figure: Figure, file: Path) -> None:
         save(figure, file, file.suffix.lower().removeprefix("."))
     except OSError as error:
         raise InputError(f"--plot: {str(file)!r} cannot be written: {error.strerror or error}") from None
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out: {str(file)!r} cannot be written: {error.strerror or error}") from None
 
 
 def _processors() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +86,30 @@ def read_columns(
     return pd.DataFrame(found | {name: _numbers(name, rows[header.index(name)], wanted[name]) for name in wanted})
 
 
-def read_records(path: Path, label: str, owners: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labelled records of a CSV file and who owns them.
+@dataclass(frozen=True, eq=False)
+class RecordTable:
+    """Labelled records of a file.
+
+    Attributes
+    ----------
+    names : list of str
+        Names of the features, d of them.
+    features : array of float, shape (N, d)
+        The features.
+    labels : array of str, shape (N,)
+        Class of each record.
+    owners : array of str, shape (N,), or None
+        Owner of each record, if a column tells.
+    """
+
+    names: list[str]
+    features: np.ndarray
+    labels: np.ndarray
+    owners: np.ndarray | None
+
+
+def read_record_table(path: Path, label: str, owners: str | None) -> RecordTable:
+    """Labelled records of a CSV file, and who owns them if a column says so.
 
     All columns but the label's and the owners' are features. Empty rows are left out.
 
@@ -98,10 +120,6 @@ def read_records(path: Path, label: str, owners: str) -> tuple[np.ndarray, np.nd
     label, owners : str
         The columns of the class and of the owner of each record, of any text.
 
-    Returns
-    -------
-    features, labels, owners : array of float, shape (N, d), and arrays of str, shape (N,)
-
     Raises
     ------
     InputError
@@ -111,14 +129,51 @@ def read_records(path: Path, label: str, owners: str) -> tuple[np.ndarray, np.nd
     header, rows = _header_and_rows(path)
     if label == owners:
         raise InputError(f"--owners: found {owners!r}, which is the label; allowed is another column")
+    told = [label] if owners is None else [label, owners]
     _check_named_once(path, header, header)
-    _check_named_once(path, header, (label, owners))
-    names = [name for name in header if name not in (label, owners)]
+    _check_named_once(path, header, told)
+    names = [name for name in header if name not in told]
     if not names:
-        raise InputError(f"{str(path)!r} holds no feature besides {label!r} and {owners!r}; at least one is needed")
-    texts = {name: _filled(name, rows[header.index(name)]) for name in (label, owners)}
+        raise InputError(
+            f"{str(path)!r} holds no feature besides {' and '.join(map(repr, told))}; at least one is needed"
+        )
+    texts = [_filled(name, rows[header.index(name)]).to_numpy(dtype=str) for name in told]
     features = np.column_stack([_numbers(name, rows[header.index(name)], ANY) for name in names])
-    return features, texts[label].to_numpy(dtype=str), texts[owners].to_numpy(dtype=str)
+    return RecordTable(names, features, texts[0], None if owners is None else texts[1])
+
+
+def read_records(path: Path, label: str, owners: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, labels and owners of `read_record_table`, where the owners are told."""
+    table = read_record_table(path, label, owners)
+    assert table.owners is not None
+    return table.features, table.labels, table.owners
+
+
+def read_scales(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and scale of each feature from a CSV file with the columns feature, centre and scale.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file in UTF-8.
+    names : sequence of str
+        The features, each of which must have a row; rows of others are left out.
+
+    Returns
+    -------
+    centre, scale : array of float, shape (d,)
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used, or a feature has no row.
+    """
+    table = read_columns(path, {"centre": ANY, "scale": POSITIVE}, names="feature").set_index("feature")
+    missing = [name for name in names if name not in table.index]
+    if missing:
+        raise InputError(f"feature: {str(path)!r} has no row for {missing[0]!r}; allowed is one for every feature")
+    found = table.loc[list(names)]
+    return found["centre"].to_numpy(), found["scale"].to_numpy()
 
 
 def _header_and_rows(path: Path) -> tuple[list[str], pd.DataFrame]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables import number
-from simulator.datasets import Records, make_shards
+from simulator.datasets import Records, hold_out, make_shards
 from simulator.streams import Streams
 from simulator.valuation import shapley_values
 from simulator.valuation.games import GAMES
@@ -109,11 +109,12 @@ def value_owners(
     if len(classes) < 2:
         raise ValueError(f"found the class {str(classes[0])!r} alone; at least two are needed")
     streams = Streams(seed)
-    order = streams.generator("data.split").permutation(len(codes))
-    n_test = max(1, round(test_share * len(order)))
-    test, train = order[:n_test], np.sort(order[n_test:])
+    train, test = hold_out(len(codes), test_share, streams)
     if len(train) == 0:
-        raise ValueError(f"no record is left to train on: found {len(order)}, of which {n_test} are held out to test")
+        raise ValueError(
+            f"no record is left to train on: found {len(codes)}, of which {len(test)} are held out to test"
+        )
+    train = np.sort(train)
     shards = make_shards(Records(features, codes, len(classes)), train, test, holders[train])
     made = GAMES.create(
         game,
@@ -145,7 +146,7 @@ def value_owners(
         game=game,
         utility=float(made.utility(np.ones((1, len(names)), dtype=bool))[0]),
         empty_utility=made.empty_utility,
-        test_records=n_test,
+        test_records=len(test),
         seed=seed,
     )
 

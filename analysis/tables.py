@@ -80,9 +80,11 @@ def text_table(table: pd.DataFrame) -> str:
 
 
 def plain(result: Any) -> Any:
-    """A result in JSON's types: dataclasses as objects with their fields, NaN and infinity as null."""
+    """A result in JSON's types: dataclasses and mappings as objects, NaN and infinity as null."""
     if dataclasses.is_dataclass(result):
         return {field.name: plain(getattr(result, field.name)) for field in dataclasses.fields(result)}
+    if isinstance(result, dict):
+        return {name: plain(part) for name, part in result.items()}
     if isinstance(result, np.ndarray | np.generic):
         return plain(result.tolist())
     if isinstance(result, list | tuple):

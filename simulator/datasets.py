@@ -167,14 +167,29 @@ def split(records: Records, n_owners: int, streams: Streams) -> Shards:
     ValueError
         If there are fewer training records than owners.
     """
-    order = streams.generator("data.split").permutation(len(records.labels))
-    n_test = max(1, round(TEST_SHARE * len(order)))
-    test, train = order[:n_test], order[n_test:]
+    train, test = hold_out(len(records.labels), TEST_SHARE, streams)
     if len(train) < n_owners:
         raise ValueError(
             f"owners: found {n_owners} owners for {len(train)} training records; each owner needs at least one"
         )
     return make_shards(records, train, test, np.arange(len(train)) * n_owners // len(train))
+
+
+def hold_out(count: int, share: float, streams: Streams) -> tuple[np.ndarray, np.ndarray]:
+    """Records to train on and records to test on, in random order: two arrays of positions.
+
+    Parameters
+    ----------
+    count : int
+        Number of records.
+    share : float
+        Share of them to test on, in [0, 1): at least one record, but none for 0.
+    streams : Streams
+        The stream "data.split" decides.
+    """
+    order = streams.generator("data.split").permutation(count)
+    n_test = max(1, round(share * count)) if share > 0 else 0
+    return order[n_test:], order[:n_test]
 
 
 def make_shards(records: Records, train: np.ndarray, test: np.ndarray, owners: np.ndarray) -> Shards:

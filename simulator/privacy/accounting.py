@@ -66,7 +66,7 @@ class Guarantee:
         ValueError
             If the size is not a whole number >= 1.
         """
-        if self.mu is None:
+        if self.mu is None or size == 1:
             return group_privacy(self.epsilon, self.delta, size)
         check_group(size)
         return gaussian_epsilon(size * self.mu, self.delta), self.delta

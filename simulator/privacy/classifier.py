@@ -76,8 +76,9 @@ class _PrivateClassifier(ClassifierMixin, BaseEstimator):
         records, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_ = np.unique(y) if self.classes is None else np.unique(self.classes)
-        if not np.isin(y, self.classes_).all():
-            raise ValueError("y holds labels that are not among classes")
+        strange = np.setdiff1d(y, self.classes_)
+        if len(strange):
+            raise ValueError(f"y holds the label {strange.tolist()[0]!r}, which is not among classes")
         if len(self.classes_) < 2:
             raise ValueError(f"training needs at least two classes, found one class, {self.classes_[0]!r}")
         if isinstance(self.random_state, numbers.Integral):
