@@ -12,8 +12,9 @@ from scipy.stats import binomtest
 from analysis.inputs import RecordTable
 from analysis.tables import number
 from simulator.datasets import hold_out
-from simulator.privacy import GradientDescent, Perturbation, PrivacyWarning, PrivateLogisticRegression, PrivateSVM
+from simulator.privacy import CountedDescent, GradientDescent, PrivacyWarning, PrivateLogisticRegression, PrivateSVM
 from simulator.privacy.accounting import Guarantee
+from simulator.privacy.training import Noise
 from simulator.streams import Streams
 
 MODELS = {"logistic": PrivateLogisticRegression, "svm": PrivateSVM}
@@ -33,7 +34,7 @@ class ModelCard:
         Kind of classifier.
     guarantee : Guarantee
         Method, neighbour relation, unit, epsilon, delta, and the theorem behind them.
-    noise : Perturbation or GradientDescent
+    noise : Perturbation, GradientDescent or CountedDescent
         Noise scales of each model.
     noise_seed : int or None
         Seed of the noise, which whoever knows it can subtract; None where the operating system gave it.
@@ -63,7 +64,7 @@ class ModelCard:
 
     model: str
     guarantee: Guarantee
-    noise: Perturbation | GradientDescent
+    noise: Noise
     noise_seed: int | None
     classes: list[str]
     classes_declared: bool
@@ -276,6 +277,8 @@ def _noise(card: ModelCard) -> str:
     noise = card.noise
     if isinstance(noise, GradientDescent):
         return f"{number(noise.gradient_noise)} on each of {noise.steps} summed gradients, from {source}"
+    if isinstance(noise, CountedDescent):
+        return f"{number(noise.count_noise)} on a count, by which gradients are chosen and take theirs, from {source}"
     return (
         f"{number(noise.objective_noise)} on the objective's linear term, {number(noise.output_noise)} on the weights, "
         f"Lambda {number(noise.regularisation)}, from {source}"

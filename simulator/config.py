@@ -438,6 +438,7 @@ class MarketConfig(Section):
                         self.broker.delta,
                         self.data.known_classes(),
                         1,
+                        1,
                         model=training.model,
                         method=training.method,
                         neighbours=training.neighbours,

@@ -3,12 +3,13 @@
 from simulator.privacy.accounting import Guarantee, epsilon_spent, group_privacy
 from simulator.privacy.accounts import PrivacyAccounts
 from simulator.privacy.classifier import PrivacyWarning, PrivateLogisticRegression, PrivateSVM
-from simulator.privacy.gradient import GradientDescent
+from simulator.privacy.gradient import CountedDescent, GradientDescent
 from simulator.privacy.perturbation import Perturbation
 from simulator.privacy.scaling import PublicScaler
 from simulator.privacy.training import plan_training, train
 
 __all__ = [
+    "CountedDescent",
     "GradientDescent",
     "Guarantee",
     "Perturbation",

@@ -14,9 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from simulator.privacy.accounting import Guarantee, Neighbours
-from simulator.privacy.gradient import GradientDescent
-from simulator.privacy.perturbation import Perturbation
-from simulator.privacy.training import Accounting, Method, Model, train
+from simulator.privacy.training import Accounting, Method, Model, Noise, train
 
 
 class PrivacyWarning(UserWarning):
@@ -30,7 +28,7 @@ class _PrivateClassifier(ClassifierMixin, BaseEstimator):
     classes_: np.ndarray
     coef_: np.ndarray
     intercept_: np.ndarray
-    noise_: Perturbation | GradientDescent
+    noise_: Noise
     accounting_: Guarantee
 
     def __init__(
@@ -146,7 +144,7 @@ class PrivateLogisticRegression(_PrivateClassifier):
         Privacy parameter of the fit, in (0, 1).
     method : {"auto", "objective", "amp", "output", "gradient"}
         Training method: objective perturbation, approximate minima perturbation, noise on the solution, or noisy
-        gradient descent. `auto` chooses by public quantities.
+        gradient descent, which `auto` stands for.
     accounting : {"auto", "redberg-wang", "tight"}
         Bound for `objective`: the published one or the one derived for this project; `auto` takes the published one
         for two classes under replace-one, else the tight one.
@@ -174,7 +172,7 @@ class PrivateLogisticRegression(_PrivateClassifier):
         Weights of clipped and normalised features.
     intercept_ : array of float, shape (1,) or (K,)
         Intercepts.
-    noise_ : Perturbation or GradientDescent
+    noise_ : Perturbation, GradientDescent or CountedDescent
         Noise scales of each model.
     accounting_ : Guarantee
         Method used, neighbour relation, epsilon, delta, composition, and mu of Gaussian privacy where there is one.

@@ -13,7 +13,11 @@ from simulator.privacy.gaussian import gaussian_mu
 from simulator.privacy.losses import Loss, MarginLoss
 
 #: Steps at most.
-MAX_STEPS = 30
+MAX_STEPS = 60
+#: Signal over noise from which more than one step is taken, where the first is as noisy as the others.
+SEVERAL_STEPS = 4.5
+#: Share of the squared mu that a count of the units takes, where their number is private.
+COUNT_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,57 @@ class GradientDescent:
         return solution
 
 
+@dataclass(frozen=True)
+class CountedDescent:
+    """Noise of one training whose number of steps goes by a noisy count of its units, which is part of the release.
+
+    Attributes
+    ----------
+    count_noise : float
+        Standard deviation of the noise on the count.
+    gradient_mu : float
+        Gaussian privacy of all gradients together, whatever the count.
+    n_models : int
+        Number of models of a loss of the margin.
+    n_weights : int
+        Weights in all.
+    """
+
+    count_noise: float
+    gradient_mu: float
+    n_models: int
+    n_weights: int
+
+    def fit(
+        self,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        loss: Loss,
+        rng: np.random.Generator,
+        weights: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Weights released, shape (p, m), for parameters as in `GradientDescent.fit`. Units weigh 1 each."""
+        units = len(rows) if weights is None else round(float(weights.sum()))
+        count = units + rng.normal(scale=self.count_noise)
+        descent = _descent(count, self.gradient_mu, loss, 1, self.n_models, self.n_weights)
+        return descent.fit(rows, targets, loss, rng, weights)
+
+
 def gradient_noise(
-    epsilon: float, delta: float, loss: Loss, neighbours: Neighbours, *, n_models: int = 1
-) -> GradientDescent:
+    epsilon: float,
+    delta: float,
+    loss: Loss,
+    neighbours: Neighbours,
+    *,
+    n_units: int,
+    n_weights: int,
+    n_models: int = 1,
+) -> GradientDescent | CountedDescent:
     """Noise scale that makes the training (epsilon, delta)-private.
 
-    The first gradient is taken at zero, where a record can do less than elsewhere. The number of steps is a rule in
-    epsilon over the number of records that neighbours differ in: one where noise drowns what further steps add.
+    The first gradient is taken at zero, where a record can do less than elsewhere. How many steps are worth their noise
+    depends on the number of units. Under replace-one it is public; under add-remove a hundredth of the squared mu
+    pays for a noisy count, after which the gradients have what is left whatever the count was.
 
     Parameters
     ----------
@@ -92,20 +140,35 @@ def gradient_noise(
         The loss.
     neighbours : {"replace-one", "add-remove"}
         Neighbour relation.
+    n_units : int
+        Number of records, or of owners where they are the unit; read under replace-one only.
+    n_weights : int
+        Weights in all, >= 1.
     n_models : int
         Number of models of a loss of the margin trained on the same records: one gradient, whose sensitivity is
         sqrt(n_models) times that of one.
 
     References
     ----------
-    Bassily, Smith and Thakurta (2014); Dong, Roth and Su (2022), corollary 3.3.
+    Bassily, Smith and Thakurta (2014); Dong, Roth and Su (2022), corollary 3.3, whose mechanisms may depend on what
+    earlier ones released.
     """
-    moved = moved_records(neighbours)
-    steps = min(max(1, round(24.0 * (epsilon / moved) ** 2 - 5.0)), MAX_STEPS)
+    mu = gaussian_mu(epsilon, delta)
+    if neighbours == "replace-one":
+        return _descent(n_units, mu, loss, moved_records(neighbours), n_models, n_weights)
+    return CountedDescent(1.0 / (mu * math.sqrt(COUNT_SHARE)), mu * math.sqrt(1.0 - COUNT_SHARE), n_models, n_weights)
+
+
+def _descent(count: float, mu: float, loss: Loss, moved: int, n_models: int, n_weights: int) -> GradientDescent:
+    """Steps by a rule in the signal of `count` units over the noise of one gradient; all steps together have `mu`.
+
+    A first step that takes less noise than the others is best left alone for longer.
+    """
+    signal = max(count, 0.0) * mu / (moved * loss.gradient_norm * math.sqrt(n_models * n_weights))
+    advantage = loss.gradient_norm / loss.initial_gradient_norm
+    several = signal >= SEVERAL_STEPS * advantage
+    steps = min(max(1, round(signal / advantage)), MAX_STEPS) if several else 1
     squares = loss.initial_gradient_norm**2 + (steps - 1) * loss.gradient_norm**2
-    sensitivity = moved * math.sqrt(n_models * squares)
     # The difference of two classes' weights is as long as the weights of one model of two classes.
-    radius = (2.0 if loss.initial_gradient_norm == loss.gradient_norm else 5.0) * math.sqrt(
-        n_models * (loss.directions + 1) / 2
-    )
-    return GradientDescent(steps, sensitivity / gaussian_mu(epsilon, delta), radius)
+    radius = (2.0 if advantage == 1.0 else 5.0) * math.sqrt(n_models * (loss.directions + 1) / 2)
+    return GradientDescent(steps, moved * math.sqrt(n_models * squares) / mu, radius)

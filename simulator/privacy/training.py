@@ -10,10 +10,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from simulator.privacy.accounting import Guarantee, Neighbours, Unit, check_budget, implied_delta, moved_records
+from simulator.privacy.accounting import Guarantee, Neighbours, Unit, check_budget, implied_delta
 from simulator.privacy.amp import amp_noise
 from simulator.privacy.gaussian import gaussian_delta, gaussian_mu
-from simulator.privacy.gradient import GradientDescent, gradient_noise
+from simulator.privacy.gradient import CountedDescent, GradientDescent, gradient_noise
 from simulator.privacy.losses import HuberHinge, Logistic, Loss, MarginLoss, Softmax
 from simulator.privacy.objective import objective_noise, released_delta
 from simulator.privacy.output import output_noise
@@ -22,12 +22,18 @@ from simulator.privacy.perturbation import Perturbation
 Model = Literal["logistic", "svm"]
 Method = Literal["auto", "objective", "amp", "output", "gradient"]
 Accounting = Literal["auto", "redberg-wang", "tight"]
-#: Methods that are Gaussian mechanisms, whatever epsilon and the records.
-GAUSSIAN = ("output", "gradient")
+#: What `auto` stands for: the most accurate method, or nearly so, at every epsilon and number of records in
+#: docs/privacy.md. What it chooses by public quantities, or by a private count, is the number of its steps.
+AUTO: Method = "gradient"
+#: Methods that are Gaussian mechanisms.
+GAUSSIAN = ("auto", "output", "gradient")
 
 #: Weight of the intercept's coordinate beside features of norm at most 1. At 1 it would take half of the square
 #: of every row's norm away from the features; at a quarter it takes a seventeenth.
 INTERCEPT_WEIGHT = 0.25
+
+
+Noise = Perturbation | GradientDescent | CountedDescent
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,14 @@ class Plan:
     ----------
     guarantee : Guarantee
         What it guarantees.
-    noise : Perturbation or GradientDescent
+    noise : Perturbation, GradientDescent or CountedDescent
         Noise scales of each of its models.
     loss : Loss
         The loss that is minimised.
     """
 
     guarantee: Guarantee
-    noise: Perturbation | GradientDescent
+    noise: Noise
     loss: Loss
 
 
@@ -85,27 +91,12 @@ def clip_rows(features: np.ndarray, data_norm: float) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), data_norm)
 
 
-def choose_method(epsilon: float, neighbours: Neighbours, n_classes: int, n_units: int, model: Model) -> Method:
-    """Method that `auto` stands for: a rule in public quantities, never in the data.
-
-    Noisy gradients have the least noise in one step, and many steps where epsilon is large; the multinomial gradient
-    has one small sensitivity for all classes. `objective` is for two classes in between. Where that begins depends
-    on epsilon times the number of records, or of owners where these are the unit, which is public under replace-one
-    only. The thresholds come from the measurements in docs/privacy.md.
-    """
-    logistic = model == "logistic"
-    if n_classes > 2 or epsilon >= moved_records(neighbours):
-        return "gradient"
-    if neighbours == "replace-one":
-        return "gradient" if n_units * epsilon <= (1400.0 if logistic else 200.0) else "objective"
-    return "gradient" if epsilon <= (0.2 if logistic else 0.05) else "objective"
-
-
 def plan_training(
     epsilon: float,
     delta: float,
     n_classes: int,
     n_units: int,
+    n_features: int,
     *,
     model: Model = "logistic",
     method: Method = "auto",
@@ -131,6 +122,8 @@ def plan_training(
     n_units : int
         Number of training records, or of their owners where these are the unit, >= 1; read under replace-one only,
         where it is public.
+    n_features : int
+        Weights of one model, the intercept's among them, >= 1.
     model : {"logistic", "svm"}
         Logistic loss, or hinge with a rounded corner.
     method : {"auto", "objective", "amp", "output", "gradient"}
@@ -158,10 +151,11 @@ def plan_training(
     ):
         if found not in get_args(allowed):
             raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}, found {found!r}")
-    if n_units < 1:
-        raise ValueError(f"n_units must be at least 1, found {n_units!r}")
+    for name, number in (("n_units", n_units), ("n_features", n_features)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, found {number!r}")
     if method == "auto":
-        method = choose_method(epsilon, neighbours, n_classes, n_units, model)
+        method = AUTO
     if unit == "owner" and (method == "amp" or (method == "objective" and accounting == "tight")):
         refused = "method 'amp'" if method == "amp" else "accounting 'tight'"
         raise ValueError(f"{refused} is for records as units, found unit 'owner'")
@@ -170,7 +164,7 @@ def plan_training(
     loss: Loss = Softmax(n_classes) if joint else margin
     models = 1 if joint or n_classes == 2 else n_classes
     mu: float | None = None
-    noise: Perturbation | GradientDescent
+    noise: Noise
     profile: Callable[[float], float]
     composition = "none: one mechanism"
     if method == "objective":
@@ -204,8 +198,18 @@ def plan_training(
         bound = "Iyengar et al. (2019)"
     else:
         mu = gaussian_mu(epsilon, delta)
-        make = output_noise if method == "output" else gradient_noise
-        noise = make(epsilon, delta, loss, neighbours, n_models=models)
+        if method == "output":
+            noise = output_noise(epsilon, delta, loss, neighbours, n_models=models)
+        else:
+            noise = gradient_noise(
+                epsilon,
+                delta,
+                loss,
+                neighbours,
+                n_units=n_units,
+                n_weights=n_features * (n_classes if joint else models),
+                n_models=models,
+            )
         profile = partial(gaussian_delta, noise=1.0 / mu)
         composition = "none: one Gaussian mechanism" if method == "output" else "Gaussian, exact"
         bound = "Balle and Wang (2018)" if method == "output" else "Dong, Roth and Su (2022)"
@@ -264,6 +268,7 @@ def train(
         delta,
         n_classes,
         len(features) if owners is None else len(np.unique(owners)),
+        features.shape[1] + fit_intercept,
         model=model,
         method=method,
         accounting=accounting,

@@ -2,11 +2,12 @@
 
 Run `python tests/benchmarks/accuracy.py [DATA ...]` from the project's folder; it takes some minutes. A cell is the
 mean of 12 splits, stratified, with one draw of the noise each. Features are standardised with the training records'
-mean and deviation, which counts as public knowledge.
+mean and deviation, which counts as public knowledge. With `--owners N` the training records are dealt to N owners, who
+are the unit of the guarantee.
 """
 
+import argparse
 import itertools
-import sys
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
@@ -18,7 +19,8 @@ from simulator.privacy import PrivateLogisticRegression, PrivateSVM
 
 EPSILONS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 SPLITS = 12
-METHODS = ("objective", "objective, tight", "amp", "output", "gradient", "auto")
+METHODS = ("objective", "objective, tight", "amp", "output", "gradient")
+FOR_OWNERS = ("objective", "output", "gradient")
 
 
 def synthetic(records):
@@ -53,36 +55,42 @@ def splits(features, labels):
         yield scaler.transform(train) + 1e-6, y, scaler.transform(test), y_test
 
 
-def accuracy(parts, model, **options):
+def accuracy(parts, model, owners, **options):
     """Mean accuracy over the parts and its standard error, in %."""
-    scores = [
-        100 * model(**options, random_state=np.random.default_rng(seed)).fit(X, y).score(X_test, y_test)
-        for seed, (X, y, X_test, y_test) in enumerate(parts)
-    ]
+    scores = []
+    for seed, (X, y, X_test, y_test) in enumerate(parts):
+        groups = np.arange(len(y)) * owners // len(y) if owners else None
+        fitted = model(**options, random_state=np.random.default_rng(seed)).fit(X, y, groups)
+        scores.append(100 * fitted.score(X_test, y_test))
     return f"{np.mean(scores):.1f} ± {np.std(scores, ddof=1) / np.sqrt(len(scores)):.1f}"
 
 
-def main(names):
+def main(names, owners=0):
     for data in names:
         features, labels = DATA[data]()
         parts = list(splits(features, labels))
         plain = np.mean([LogisticRegression(max_iter=1000).fit(X, y).score(*test) for X, y, *test in parts])
         size, width = parts[0][0].shape
-        print(f"\n{data}: {size} training records, {width} features, not private {100 * plain:.1f}\n")
+        held = f" of {owners} owners" if owners else ""
+        print(f"\n{data}: {size} training records{held}, {width} features, not private {100 * plain:.1f}\n")
         print("| neighbours | model | method | " + " | ".join(f"eps {epsilon:g}" for epsilon in EPSILONS) + " |")
         print("|---|---|---|" + "---|" * len(EPSILONS), flush=True)
         for neighbours, model, method in itertools.product(
-            ("replace-one", "add-remove"), (PrivateLogisticRegression, PrivateSVM), METHODS
+            ("replace-one", "add-remove"), (PrivateLogisticRegression, PrivateSVM), FOR_OWNERS if owners else METHODS
         ):
             name, _, tight = method.partition(", ")
             # The tight bound is the default elsewhere, or does not apply.
             if tight and (neighbours == "add-remove" or len(np.unique(labels)) > 2):
                 continue
             options = {"method": name, "accounting": tight or "auto", "neighbours": neighbours}
-            cells = [accuracy(parts, model, epsilon=epsilon, **options) for epsilon in EPSILONS]
+            cells = [accuracy(parts, model, owners, epsilon=epsilon, **options) for epsilon in EPSILONS]
             row = [neighbours, model.__name__.removeprefix("Private"), method, *cells]
             print("| " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or DATA)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", nargs="*", default=list(DATA))
+    parser.add_argument("--owners", type=int, default=0)
+    arguments = parser.parse_args()
+    main(arguments.data, arguments.owners)

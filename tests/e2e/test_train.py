@@ -75,7 +75,7 @@ def test_the_card_in_words(dealer):
 def test_json_has_the_fields_of_the_card(dealer):
     card = answer(dealer)
     assert set(card) == {field.name for field in fields(ModelCard)} | {"not_covered"}
-    plan = plan_training(2.0, 1e-5, 2, 40, unit="owner")
+    plan = plan_training(2.0, 1e-5, 2, 40, 7, unit="owner")
     assert card["guarantee"]["method"] == plan.guarantee.method
     assert card["guarantee"]["unit"] == "owner"
     assert card["noise"] == vars(plan.noise)

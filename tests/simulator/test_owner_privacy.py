@@ -264,11 +264,11 @@ def test_groups_that_name_no_owners(groups, said):
 
 def test_what_is_for_records_only_is_refused_by_name():
     with pytest.raises(ValueError, match="method 'amp' is for records as units, found unit 'owner'"):
-        plan_training(1.0, DELTA, 2, 10, method="amp", unit="owner")
+        plan_training(1.0, DELTA, 2, 10, 4, method="amp", unit="owner")
     with pytest.raises(ValueError, match="accounting 'tight' is for records as units"):
-        plan_training(1.0, DELTA, 2, 10, method="objective", accounting="tight", unit="owner")
+        plan_training(1.0, DELTA, 2, 10, 4, method="objective", accounting="tight", unit="owner")
     with pytest.raises(ValueError, match="unit must be one of record, owner, found 'shard'"):
-        plan_training(1.0, DELTA, 2, 10, unit="shard")
+        plan_training(1.0, DELTA, 2, 10, 4, unit="shard")
 
 
 @pytest.mark.parametrize("neighbours", RELATIONS)
@@ -276,7 +276,7 @@ def test_what_is_for_records_only_is_refused_by_name():
 @pytest.mark.parametrize("model", ["logistic", "svm"])
 @pytest.mark.parametrize("method", ["auto", *METHODS])
 def test_a_plan_for_owners_keeps_its_account(method, model, classes, neighbours):
-    account = plan_training(1.0, DELTA, classes, 50, model=model, method=method, neighbours=neighbours, unit="owner")
+    account = plan_training(1.0, DELTA, classes, 50, 4, model=model, method=method, neighbours=neighbours, unit="owner")
     assert account.guarantee.unit == "owner"
     assert account.guarantee.profile(1.0) <= DELTA * (1 + 1e-9)
     if account.guarantee.method == "objective":

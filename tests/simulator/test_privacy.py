@@ -541,20 +541,66 @@ def test_output_noise_hides_how_far_the_solution_can_move(epsilon, loss, neighbo
         assert five.output_noise == pytest.approx(math.sqrt(5) * scales.output_noise, rel=1e-4)
 
 
+class Scales:
+    """A generator of given numbers in units of the deviation that remembers the deviations asked for."""
+
+    def __init__(self, first=0.0):
+        self.first, self.asked = first, []
+
+    def normal(self, scale, size=None):
+        self.asked.append(scale)
+        return self.first * scale if size is None else np.full(size, 0.1 * scale)
+
+
 @pytest.mark.parametrize("neighbours", RELATIONS)
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
 @pytest.mark.parametrize("epsilon", [0.1, 1.0, 3.0, 30.0])
-def test_noise_of_gradients_hides_all_steps_together(epsilon, loss, neighbours):
-    """The steps' losses are normal with mean mu_t^2/2 and variance mu_t^2, so their sum is: integrated directly."""
-    scales = gradient_noise(epsilon, DELTA, loss, neighbours)
+@pytest.mark.parametrize("n", [1, 300, 20_000])
+def test_noise_of_gradients_hides_all_that_is_released(n, epsilon, loss, neighbours):
+    """The steps' losses are normal with mean mu_t^2/2 and variance mu_t^2, so their sum is: integrated directly.
+
+    The noise is what a training of n records asks its generator for. Under add-remove it starts with that of a count,
+    whatever comes out of it.
+    """
+    models = 2 if loss == HuberHinge() else 1
+    columns = loss.n_classes if loss not in MARGINS else models
+    scales = gradient_noise(epsilon, DELTA, loss, neighbours, n_units=n, n_weights=columns, n_models=models)
     change = 2 if neighbours == "replace-one" else 1
     first = {0: 0.5, 1: 1.0, 2: math.sqrt(2 / 3), 3: math.sqrt(0.9)}[LOSSES.index(loss)]
     later = 1.0 if loss in MARGINS else math.sqrt(2)
-    squares = [(change * first / scales.gradient_noise) ** 2]
-    squares += [(change * later / scales.gradient_noise) ** 2] * (scales.steps - 1)
-    mean, deviation = sum(squares) / 2, math.sqrt(sum(squares))
-    found = hockey_stick_of_loss(epsilon, lambda z: mean + deviation * z)
-    assert found == pytest.approx(DELTA, rel=1e-3)
+    steps = set()
+    for count in (0.0, -3.0, 3.0):
+        noise = Scales(count)
+        scales.fit(np.ones((n, 1)), np.ones((n, columns)), loss, noise)
+        squares = []
+        if neighbours == "add-remove":
+            squares.append((1 / noise.asked.pop(0)) ** 2)
+        squares.append(models * (change * first / noise.asked[0]) ** 2)
+        squares += [models * (change * later / scale) ** 2 for scale in noise.asked[1:]]
+        steps.add(len(noise.asked))
+        mean, deviation = sum(squares) / 2, math.sqrt(sum(squares))
+        found = hockey_stick_of_loss(epsilon, lambda z, m=mean, d=deviation: m + d * z)
+        assert found == pytest.approx(DELTA, rel=1e-3)
+    assert max(steps) <= 60
+    if neighbours == "replace-one":  # the count is public, and no noise moves it
+        assert len(steps) == 1
+    elif (n, epsilon) == (300, 1.0):
+        assert len(steps) > 1
+
+
+def test_more_records_are_worth_more_steps():
+    """From one where noise drowns what further ones add; the weights of several classes bring noise of their own."""
+
+    def steps(n, epsilon=1.0, loss=Logistic(), **sizes):  # noqa: B008
+        options = {"n_weights": 31, **sizes}
+        return gradient_noise(epsilon, DELTA, loss, "replace-one", n_units=n, **options).steps
+
+    counts = [steps(n) for n in (1, 10, 100, 300, 1000, 3000, 10**6)]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[2], counts[-1]) == (1, 1, 60)
+    assert steps(455, 0.1) == 1 < steps(455, 2.0) < steps(455, 10.0)
+    assert steps(1000, n_weights=310) < steps(1000)
+    assert steps(1000, loss=HuberHinge(), n_models=10, n_weights=310) < steps(1000, loss=HuberHinge(), n_weights=31)
 
 
 # --- plans -----------------------------------------------------------------------------------------------
@@ -567,7 +613,7 @@ METHODS = ("objective", "amp", "output", "gradient")
 @pytest.mark.parametrize("classes", [2, 3, 10])
 @pytest.mark.parametrize("method", ["auto", *METHODS])
 def test_a_plan_keeps_its_account(method, classes, model, neighbours):
-    plan = plan_training(1.0, DELTA, classes, 300, model=model, method=method, neighbours=neighbours)
+    plan = plan_training(1.0, DELTA, classes, 300, 4, model=model, method=method, neighbours=neighbours)
     account = plan.guarantee
     assert account.method == method or (method == "auto" and account.method in METHODS)
     assert (account.neighbours, account.epsilon, account.delta) == (neighbours, 1.0, DELTA)
@@ -585,22 +631,22 @@ def test_a_plan_keeps_its_account(method, classes, model, neighbours):
 
 def test_several_models_share_the_budget():
     """Basic composition for minima perturbation; the published bound adds divergences, which costs less."""
-    plan = plan_training(3.0, DELTA, 3, 50, method="amp")
+    plan = plan_training(3.0, DELTA, 3, 50, 4, method="amp")
     assert plan.noise == amp_noise(1.0, DELTA / 3, 50, Logistic())
-    rest = plan_training(3.0, DELTA, 10, 50, method="objective", accounting="redberg-wang")
+    rest = plan_training(3.0, DELTA, 10, 50, 4, method="objective", accounting="redberg-wang")
     assert rest.guarantee.models == 10
     assert rest.noise == objective_noise(3.0, DELTA, Logistic(), "replace-one", n_models=10, tight=False)
     basic = objective_noise(0.3, DELTA / 10, Logistic(), "replace-one", tight=False)
     assert rest.noise.objective_noise < 0.7 * basic.objective_noise
     # One multinomial model needs less noise still.
-    joint = plan_training(3.0, DELTA, 10, 50, method="objective")
+    joint = plan_training(3.0, DELTA, 10, 50, 4, method="objective")
     assert joint.loss == Softmax(10)
     assert joint.noise.objective_noise < 0.6 * rest.noise.objective_noise
 
 
 def test_the_default_bound_is_the_published_one_where_there_is_one():
     def bound(**options):
-        return plan_training(1.0, DELTA, 2, 50, method="objective", **options).guarantee.bound
+        return plan_training(1.0, DELTA, 2, 50, 4, method="objective", **options).guarantee.bound
 
     assert "Redberg" in bound()
     assert "derived" in bound(neighbours="add-remove")
@@ -608,34 +654,11 @@ def test_the_default_bound_is_the_published_one_where_there_is_one():
     assert "Redberg" in bound(neighbours="add-remove", accounting="redberg-wang")
 
 
-@pytest.mark.parametrize(
-    ("epsilon", "classes", "n", "model", "neighbours", "expected"),
-    [
-        (0.5, 2, 455, "logistic", "replace-one", "gradient"),
-        (0.5, 2, 4000, "logistic", "replace-one", "objective"),
-        (0.1, 2, 455, "svm", "replace-one", "gradient"),
-        (0.5, 2, 455, "svm", "replace-one", "objective"),
-        (2.0, 2, 4000, "logistic", "replace-one", "gradient"),
-        (0.2, 2, 455, "logistic", "add-remove", "gradient"),
-        (0.2, 2, 455, "svm", "add-remove", "objective"),
-        (0.5, 2, 455, "logistic", "add-remove", "objective"),
-        (1.0, 2, 455, "svm", "add-remove", "gradient"),
-        (0.5, 3, 4000, "svm", "add-remove", "gradient"),
-    ],
-)
-def test_the_choice_of_a_method(epsilon, classes, n, model, neighbours, expected):
-    """The thresholds of docs/privacy.md; nothing but public quantities decides."""
-    plan = plan_training(epsilon, DELTA, classes, n, model=model, neighbours=neighbours)
-    assert plan.guarantee.method == expected
-    named = plan_training(epsilon, DELTA, classes, n, model=model, neighbours=neighbours, method=expected)
-    assert named == plan
-
-
 def test_nothing_depends_on_a_number_of_records_that_is_not_public():
     for method in ("auto", *METHODS):
         for epsilon in (0.1, 0.5, 1.0, 5.0):
             few, many = (
-                plan_training(epsilon, DELTA, 2, n, method=method, neighbours="add-remove") for n in (10, 10**6)
+                plan_training(epsilon, DELTA, 2, n, 4, method=method, neighbours="add-remove") for n in (10, 10**6)
             )
             assert few == many
 
@@ -653,6 +676,7 @@ def test_nothing_depends_on_a_number_of_records_that_is_not_public():
         ({"neighbours": "add"}, "neighbours"),
         ({"n_units": 0}, "n_units"),
         ({"n_units": -5}, "n_units"),
+        ({"n_features": 0}, "n_features"),
         ({"model": "tree"}, "model must be one of logistic, svm, found 'tree'"),
         ({"method": "magic"}, "method must be one of auto, objective, amp, output, gradient, found 'magic'"),
         ({"accounting": "loose"}, "accounting"),
@@ -662,7 +686,7 @@ def test_nothing_depends_on_a_number_of_records_that_is_not_public():
 )
 def test_arguments_out_of_range_are_refused_by_name(options, named):
     with pytest.raises(ValueError, match=named):
-        plan_training(**({"epsilon": 1.0, "delta": DELTA, "n_classes": 2, "n_units": 10} | options))
+        plan_training(**({"epsilon": 1.0, "delta": DELTA, "n_classes": 2, "n_units": 10, "n_features": 4} | options))
 
 
 # --- what owners spend -----------------------------------------------------------------------------------

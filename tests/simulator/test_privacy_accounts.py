@@ -112,11 +112,11 @@ def test_a_group_moves_a_gaussian_mechanism_no_further_than_it_says(epsilon, siz
     mu = gaussian_mu(epsilon, DELTA)
     group_epsilon, group_delta = group_privacy(epsilon, DELTA, size)
     assert normal_delta(group_epsilon, size * mu) <= group_delta
-    account = plan_training(epsilon, DELTA, 2, 100, method="output").guarantee
+    account = plan_training(epsilon, DELTA, 2, 100, 4, method="output").guarantee
     exact_epsilon, exact_delta = account.for_group(size)
     assert exact_delta == DELTA
     assert normal_delta(exact_epsilon, size * mu) == pytest.approx(DELTA, rel=1e-4)
-    assert plan_training(epsilon, DELTA, 2, 100, method="objective").guarantee.for_group(size) == (
+    assert plan_training(epsilon, DELTA, 2, 100, 4, method="objective").guarantee.for_group(size) == (
         group_epsilon,
         group_delta,
     )
@@ -147,7 +147,7 @@ def test_what_is_no_group(size):
     with pytest.raises(ValueError, match="size must be a whole number of units"):
         group_privacy(1.0, DELTA, size)
     with pytest.raises(ValueError, match="size must be a whole number of units"):
-        plan_training(1.0, DELTA, 2, 100, method="gradient").guarantee.for_group(size)
+        plan_training(1.0, DELTA, 2, 100, 4, method="gradient").guarantee.for_group(size)
 
 
 # --- budgets ---------------------------------------------------------------------------------------------
@@ -265,7 +265,11 @@ def test_the_shard_of_an_owner_of_many_records(make_config):
         ({"privacy_budget": {"dist": "uniform", "scale": 0.3}}, {}, "privacy_budget: found at most 0.3"),
         ({"privacy_budget": -1.0}, {}, "privacy_budget"),
         ({"privacy_budget": [1.0, 2.0]}, {}, "privacy_budget: found a list of 2; allowed is one of count = 6"),
-        ({}, {"privacy_accounting": "gaussian"}, "privacy_accounting: found 'gaussian' with training.method = 'auto'"),
+        (
+            {},
+            {"privacy_accounting": "gaussian", "training": {"method": "objective"}},
+            "privacy_accounting: found 'gaussian' with training.method = 'objective'",
+        ),
         ({}, {"privacy_accounting": "renyi"}, "privacy_accounting"),
         ({}, {"training": {"unit": "shard"}}, "unit"),
     ],

@@ -296,7 +296,7 @@ def test_a_fit_carries_its_account(method, classes, cls):
     X, y = clusters(classes=classes)
     model = fit(X, y, cls, epsilon=2.0, method=method, neighbours="add-remove")
     name = "logistic" if cls is PrivateLogisticRegression else "svm"
-    plan = plan_training(2.0, DELTA, classes, 200, model=name, method=method, neighbours="add-remove")
+    plan = plan_training(2.0, DELTA, classes, 200, 4, model=name, method=method, neighbours="add-remove")
     assert (model.noise_, model.accounting_) == (plan.noise, plan.guarantee)
     assert model.coef_.shape == (1 if classes == 2 else classes, 3)
     assert model.intercept_.shape == (1 if classes == 2 else classes,)
