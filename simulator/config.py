@@ -252,7 +252,7 @@ class TrainingConfig(Section):
     model : {"logistic", "svm"}
         Logistic regression, or a support vector machine.
     method : {"auto", "objective", "amp", "output", "gradient"}
-        Private training method; "auto" chooses by public quantities.
+        Private training method; "auto" is "gradient", the best or nearly so throughout.
     neighbours : {"replace-one", "add-remove"}
         Neighbour relation of the guarantee.
     unit : {"record", "owner"}
