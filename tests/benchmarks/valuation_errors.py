@@ -72,7 +72,7 @@ def show(game, reference, budgets, repetitions):
 def main():
     for n_owners in (12, 14, 16):
         table = Table(breast_cancer(n_owners))
-        show(table, shapley_values(table, method="exact").values, (300, 1_000, 4_000), 100)
+        show(table, shapley_values(table, method="exact").values, (300, 1_000, 4_000), 200)
     game = breast_cancer(100)
     long = shapley_values(game, method="svarm", budget=4_000_000, tolerance=0.0, rng=np.random.default_rng(99))
     print(

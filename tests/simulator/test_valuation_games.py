@@ -403,7 +403,7 @@ def test_a_game_that_remembers_trains_every_coalition_once():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"n_classes": 1}, "n_classes must be at least 2, found 1"),
+        ({"n_classes": 1}, "n_classes must be a whole number >= 2, found 1"),
         ({"labels": np.array([0, 2])}, "labels must be in 0..1, found 0..2"),
         ({"players": np.array([0, 3])}, "players must be in 0..1, found 0..3"),
         ({"players": np.array([-1, 0])}, "players must be in 0..1, found -1..0"),
