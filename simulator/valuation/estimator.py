@@ -85,50 +85,25 @@ class Valuation:
 
 
 @dataclass(eq=False)
-class Sampling:
-    """Where a sampling estimator stands: all it needs to go on as if it had never stopped.
+class Moments:
+    """Moments of samples of players' values.
 
     Attributes
     ----------
-    estimator : ValuationEstimator
-        Who samples, with its options.
-    rng : numpy.random.Generator
-        The stream, where the samples so far have left it.
-    ends : array of float, shape (2,)
-        Utility of nobody and of everybody.
-    known : array of float, shape (n,)
-        The part of the values that is known exactly.
-    evaluations, samples : int
-        Evaluations and samples so far.
+    samples : int
+        Samples so far.
     mean, squares, cubes, fourths : array of float, shape (n,)
-        Mean of the samples, and the second to fourth powers of their deviations from it, summed.
-    learned : dict of array
-        What an estimator carries from sample to sample.
+        Their mean, and the second to fourth powers of their deviations from it, summed.
     """
 
-    estimator: ValuationEstimator
-    rng: np.random.Generator
-    ends: np.ndarray
-    known: np.ndarray
-    evaluations: int
     samples: int
     mean: np.ndarray
     squares: np.ndarray
     cubes: np.ndarray
     fourths: np.ndarray
-    learned: dict[str, np.ndarray]
 
-    @property
-    def total(self) -> float:
-        """What there is to divide: U(N) - U(empty)."""
-        return float(self.ends[1] - self.ends[0])
-
-    def add(self, sample: np.ndarray) -> np.ndarray:
-        """Take one sample of all values into mean and deviations; what it lacks to the total is shared equally.
-
-        Returns it with its share.
-        """
-        sample = sample + (self.total - sample.sum()) / len(sample)
+    def take(self, sample: np.ndarray) -> None:
+        """Take one more sample."""
         self.samples += 1
         m = self.samples
         step = sample - self.mean
@@ -140,7 +115,6 @@ class Sampling:
         )
         self.cubes = self.cubes + square * part * (m - 2) - 3 * part * self.squares
         self.squares = self.squares + square
-        return sample
 
     def stderr(self) -> tuple[np.ndarray, np.ndarray]:
         """Standard errors of the means, and their degrees of freedom, both of shape (n,).
@@ -171,6 +145,54 @@ class Sampling:
         error = noise * (kept + (1 - kept) / (n - 1))
         freedom = max(1.0, 2 * (float(np.mean(drawn**2)) - error) / error)
         return np.sqrt(drawn / m), np.full(n, freedom)
+
+
+def _moments(n_players: int) -> Moments:
+    return Moments(0, *np.zeros((4, n_players)))
+
+
+@dataclass(eq=False)
+class Sampling(Moments):
+    """Where a sampling estimator stands: all it needs to go on as if it had never stopped.
+
+    Attributes
+    ----------
+    samples, mean, squares, cubes, fourths
+        Moments of the samples so far.
+    estimator : ValuationEstimator
+        Who samples, with its options.
+    rng : numpy.random.Generator
+        The stream, where the samples so far have left it.
+    ends : array of float, shape (2,)
+        Utility of nobody and of everybody.
+    known : array of float, shape (n,)
+        The part of the values that is known exactly.
+    evaluations : int
+        Evaluations so far.
+    learned : dict of array
+        What an estimator carries from sample to sample.
+    """
+
+    estimator: ValuationEstimator
+    rng: np.random.Generator
+    ends: np.ndarray
+    known: np.ndarray
+    evaluations: int
+    learned: dict[str, np.ndarray]
+
+    @property
+    def total(self) -> float:
+        """What there is to divide: U(N) - U(empty)."""
+        return float(self.ends[1] - self.ends[0])
+
+    def add(self, sample: np.ndarray) -> np.ndarray:
+        """Take one sample of all values; what it lacks to the total is shared equally.
+
+        Returns it with its share.
+        """
+        sample = sample + (self.total - sample.sum()) / len(sample)
+        self.take(sample)
+        return sample
 
 
 class ValuationEstimator(Described):
@@ -260,8 +282,8 @@ class SamplingEstimator(ValuationEstimator):
         """Evaluate what every sample shares."""
         n = game.n_players
         ends = game.utility(np.array([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)]))
-        known, mean, squares, cubes, fourths = np.zeros((5, n))
-        return Sampling(self, rng, ends, known, 2, 0, mean, squares, cubes, fourths, {})
+        mean, squares, cubes, fourths, known = np.zeros((5, n))
+        return Sampling(0, mean, squares, cubes, fourths, self, rng, ends, known, 2, {})
 
     def draw(self, game: Game, sampling: Sampling, count: int) -> Iterator[np.ndarray]:
         """Samples of all values, each of shape (n,); counts its evaluations in `sampling`."""
@@ -300,7 +322,7 @@ class SamplingEstimator(ValuationEstimator):
         correlation of a sample before with its change, the variance of their sum is
         a_i^2 + d_i^2 + 2 r a_i d_i sqrt(k / m). One r serves all players, estimated from the k pairs. Samples are added
         until the tolerance is reached, or the variance exceeds that before by a quarter at most, or the budget is
-        used up. The values of those who left, known to be zero, are not quite: what they come to is shared equally.
+        used up.
         """
         cost = self.cost(game.n_players)
         if cost == 0 or before.samples < 2:
@@ -308,24 +330,15 @@ class SamplingEstimator(ValuationEstimator):
         kept = _Remembered(game)
         change = _Change(kept, stay)
         old, new = self.begin(kept, copy.deepcopy(rng)), self.begin(change, copy.deepcopy(rng))
-        products = 0.0
-        found = before  # until the first samples, of which there are at least two
-        while True:
+        pairs = _Pairs(before, stay)
+        while not pairs.close(tolerance, min(self.min_samples, before.samples)):
             room = max(2 - new.samples, (budget - change.evaluations) // cost)
             count = min(self.batch_samples(game.n_players), before.samples - new.samples, room)
             if count <= 0:
-                return found
+                break
             for sample, difference in zip(self.draw(kept, old, count), self.draw(change, new, count), strict=True):
-                mean = old.mean
-                deviation = old.add(sample) - mean
-                difference = new.add(difference)
-                products += float(deviation @ (difference - new.mean))
-            if new.samples < 2:
-                continue
-            found, close = _changed(before, old, new, products, stay, tolerance)
-            found = replace(found, evaluations=change.evaluations)
-            if new.samples >= min(self.min_samples, before.samples) and close:
-                return found
+                pairs.add(old.add(sample), new.add(difference))
+        return pairs.valuation(tolerance, change.evaluations)
 
     def _precise(self, now: Sampling, tolerance: float) -> bool:
         enough = now.samples >= self.min_samples
@@ -365,27 +378,55 @@ class _Change:
         return change
 
 
-def _changed(
-    before: Valuation, old: Sampling, new: Sampling, products: float, stay: np.ndarray, tolerance: float
-) -> tuple[Valuation, bool]:
-    """Values before plus their changes, and whether that is precise enough."""
-    values = np.where(stay, before.values + new.mean, 0.0)
-    # The values' sum is known: that of the values before, plus the change's.
-    values[stay] += (before.values.sum() + new.total - values.sum()) / stay.sum()
-    stderr, freedom = new.stderr()
-    norm = float(np.sqrt(old.squares.sum() * new.squares.sum()))
-    correlation = products / norm if norm > 0 else 0.0
-    first, second = before.stderr**2, stderr**2
-    both = 2 * correlation * before.stderr * stderr * np.sqrt(new.samples / before.samples)
-    variance = np.where(stay, np.maximum(first + second + both, 0.0), 0.0)
-    free = before.samples - 1.0 if before.freedom is None else before.freedom
-    uncertain = first**2 / free + second**2 / freedom
-    freedom = np.divide(variance**2, uncertain, out=np.full(len(values), np.inf), where=uncertain > 0)
-    converged = bool(np.sqrt(variance.sum()) <= tolerance * np.linalg.norm(values))
-    close = variance.sum() <= (1 + UPDATE_VARIANCE) * first[stay].sum()
-    status: Status = "converged" if converged else "exhausted"
-    found = Valuation(values, np.sqrt(variance), 0, before.method, status, new.samples, np.maximum(freedom, 1.0))
-    return found, converged or bool(close)
+class _Pairs:
+    """Samples of the values before, and of their changes, of those who stay.
+
+    What those who left come to in a sample, known to be nothing in all, is shared equally.
+    """
+
+    def __init__(self, before: Valuation, stay: np.ndarray) -> None:
+        self._before, self._stay = before, stay
+        self._old, self._change = (_moments(int(stay.sum())) for _ in range(2))
+        self._products = np.zeros(stay.sum())
+
+    def add(self, old: np.ndarray, change: np.ndarray) -> None:
+        """Take a sample of all players' values and one of their changes, from the same coalitions."""
+        deviation = self._shared(old) - self._old.mean
+        self._old.take(self._shared(old))
+        self._change.take(self._shared(change))
+        self._products = self._products + deviation * (self._shared(change) - self._change.mean)
+
+    def close(self, tolerance: float, least: int) -> bool:
+        """Whether the tolerance is reached, or the variance exceeds that before by a quarter at most."""
+        if self._change.samples < max(2, least):
+            return False
+        found = self.valuation(tolerance, 0)
+        allowed = (1 + UPDATE_VARIANCE) * np.sum(self._before.stderr[self._stay] ** 2)
+        return found.status == "converged" or bool(np.sum(found.stderr**2) <= allowed)
+
+    def valuation(self, tolerance: float, evaluations: int) -> Valuation:
+        """Values before plus the mean changes, with their standard errors."""
+        before, change = self._before, self._change
+        some, freedom = change.stderr()
+        first, second = before.stderr[self._stay] ** 2, some**2
+        spread = np.sqrt(self._old.squares * change.squares)
+        correlation = self._products.sum() / spread.sum() if spread.any() else 0.0
+        both = 2 * correlation * np.sqrt(first * second * change.samples / before.samples)
+        variance = np.maximum(first + second + both, 0.0)
+        free = before.samples - 1.0 if before.freedom is None else before.freedom[self._stay]
+        uncertain = first**2 / free + second**2 / freedom
+        freedom = np.divide(variance**2, uncertain, out=np.full(len(variance), np.inf), where=uncertain > 0)
+        values, stderr = np.zeros((2, len(self._stay)))
+        values[self._stay] = self._shared(before.values) + change.mean
+        stderr[self._stay] = np.sqrt(variance)
+        everybody = np.ones(len(values))
+        everybody[self._stay] = np.maximum(freedom, 1.0)
+        converged = np.linalg.norm(stderr) <= tolerance * np.linalg.norm(values)
+        status: Status = "converged" if converged else "exhausted"
+        return Valuation(values, stderr, evaluations, before.method, status, change.samples, everybody)
+
+    def _shared(self, sample: np.ndarray) -> np.ndarray:
+        return np.asarray(sample[self._stay] + sample[~self._stay].sum() / self._stay.sum())
 
 
 VALUATION = Family(ValuationEstimator, "valuation method")

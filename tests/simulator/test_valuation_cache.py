@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from simulator import Market
-from simulator.valuation import Valuation, cache, cached_valuation, clear_valuations, shapley_values
+from simulator.agents.broker import Broker
+from simulator.valuation import Valuation, cache, cached_valuation, clear_valuations, shapley_values, update_values
 
 
 @pytest.fixture
@@ -265,3 +267,69 @@ def test_coalitions_are_trained_once_while_participants_change(make_config, monk
         remembered = game.restrict(np.array(players))
         expected = shapley_values(fresh, method="exact").values
         assert shapley_values(remembered, method="exact").values.tolist() == expected.tolist()
+
+
+def test_a_market_updates_values_when_few_owners_leave(make_config, monkeypatch):
+    """Half of the owners now and then sit out; values are those of `update_values` by the market's stream."""
+    fresh, updates = [], []
+    from simulator.agents import broker as module
+
+    for name, calls in (("shapley_values", fresh), ("update_values", updates)):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, _f=function, _c=calls, **k: (_c.append(a), _f(*a, **k))[1])
+    config = make_config(data="breast_cancer", owners={"count": 40}, broker={"valuation": {"budget": 3000}})
+    clear_valuations()
+    market = Market(config, seed=1)
+    broker = market.broker
+    offers = market.owners.offer()
+    first = broker.value(offers)
+    some = replace(offers, takes_part=np.arange(40) != 3)
+    second = broker.value(some)
+    assert (len(fresh), len(updates)) == (1, 1)
+    assert second.values[3] == first.values[3]  # kept from when it took part
+    before = shapley_values(broker._game, budget=3000, rng=broker.streams.generator("valuation"))
+    rng = broker.streams.generator("valuation")
+    expected = update_values(before, broker._game, some.takes_part, budget=3000, rng=rng)
+    assert np.array_equal(second.values[some.takes_part], expected.values[some.takes_part])
+    low, high = second.interval()
+    wanted = np.array(expected.interval())[:, some.takes_part]
+    assert np.array_equal([low[some.takes_part], high[some.takes_part]], wanted)
+    # Back to all: what was found before. Others out: again from all. Many out: afresh, and from then on from these.
+    again = broker.value(offers)
+    assert np.array_equal(again.values, first.values)
+    broker.value(replace(offers, takes_part=np.arange(40) < 38))
+    assert (len(fresh), len(updates)) == (1, 2)
+    broker.value(replace(offers, takes_part=np.arange(40) < 30))
+    assert (len(fresh), len(updates)) == (2, 2)
+    broker.value(replace(offers, takes_part=np.arange(40) < 29))
+    assert (len(fresh), len(updates)) == (2, 3)
+    assert len(updates[-1][0].values) == 30
+    # Somebody new: afresh.
+    broker.value(replace(offers, takes_part=(np.arange(40) < 29) | (np.arange(40) == 35)))
+    assert (len(fresh), len(updates)) == (3, 3)
+
+
+def test_updated_values_do_not_depend_on_what_is_kept(make_config, folder, monkeypatch):
+    config = make_config(
+        data="breast_cancer",
+        rounds=4,
+        owners={"count": 60, "behaviour": "cautious", "privacy_sensitivity": {"dist": "uniform", "scale": 0.1}},
+        broker={"valuation": {"budget": 3000}, "commission": 0.3, "settlement": "neutral"},
+    )
+    counted = []
+    update = Broker._updated
+
+    def watched(self, players):
+        found = update(self, players)
+        counted.append(found is not None)
+        return found
+
+    monkeypatch.setattr(Broker, "_updated", watched)
+    one = tables(config)
+    again = tables(config)
+    monkeypatch.setenv("DEALER_CACHE", "off")
+    without = tables(config)
+    for name, table in one.items():
+        pd.testing.assert_frame_equal(table, again[name], check_exact=True)
+        pd.testing.assert_frame_equal(table, without[name], check_exact=True)
+    print(counted)
