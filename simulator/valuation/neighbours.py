@@ -93,7 +93,8 @@ class NeighbourShapley(ValuationEstimator):
     ) -> Valuation:
         """Needs no evaluation of the utility."""
         if not hasattr(game, "record_values"):
-            raise ValueError("method 'knn' values the game 'knn' only, found another game")
+            found = getattr(game, "name", type(game).__name__)
+            raise ValueError(f"method 'knn' values the game 'knn' only, found the game {found!r}")
         values = np.bincount(game.players, game.record_values(), minlength=game.n_players)  # type: ignore[attr-defined]
         single = len(np.unique(game.players)) == len(game.players)  # type: ignore[attr-defined]
         return Valuation(values, np.zeros(game.n_players), 0, self.name, "exact" if single else "summed")
