@@ -123,8 +123,7 @@ def main():
     for method in ("complementary", "svarm"):
         error, _, seconds = measure(game, long.values, method, 45_000, 10)
         print(f"{method}, 45,000 evaluations: error {error:.3f}, {seconds:.2f} s")
-    for budget in (20_000, 80_000):
-        show_updates(game, budget, 20)
+    show_updates(game, 20_000, 12)
 
 
 if __name__ == "__main__":
