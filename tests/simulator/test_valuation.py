@@ -514,6 +514,26 @@ def test_updated_values_are_unbiased_and_their_intervals_cover(owners_game, meth
     assert 0.92 <= ((low <= exact) & (exact <= high))[:, stay].mean() <= 0.985
 
 
+@pytest.mark.parametrize("method", SAMPLING)
+def test_errors_of_values_and_of_their_changes_go_together(method):
+    """The player that leaves doubles what the others reach, so whoever is overestimated loses too much as well."""
+    others = np.random.default_rng(0).normal(size=2**7)
+    game = TableGame(np.concatenate([others, 2 * others]))
+    stay = np.arange(8) < 7
+    exact = shapley_values(TableGame(others), method="exact").values
+    errors, stated, alone = [], [], []
+    for seed in range(60):
+        first, same = (np.random.default_rng(seed) for _ in range(2))
+        before = shapley_values(game, method=method, budget=400, tolerance=0.0, rng=first)
+        after = update_values(before, game, stay, tolerance=0.0, rng=same)
+        errors.append(np.mean((after.values[:7] - exact) ** 2))
+        stated.append(np.mean(after.stderr[:7] ** 2))
+        alone.append(np.mean(before.stderr[:7] ** 2))
+    # 420 errors tell their size to within 3.5% if they are independent, and their sums are not.
+    assert 0.88 < math.sqrt(np.mean(stated) / np.mean(errors)) < 1.12
+    assert np.mean(stated) < np.mean(alone)  # independent changes could only add to the error
+
+
 @pytest.mark.parametrize(("method", "options"), UPDATED)
 def test_an_update_shares_out_what_those_who_stay_reach(owners_game, method, options):
     game = TableGame(owners_game[0])
