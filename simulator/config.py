@@ -73,6 +73,12 @@ class DataConfig(Section):
             return self.classes
         return {"iris": 3, "digits": 10}.get(self.source, 2)
 
+    def known_features(self) -> int:
+        """Number of features as far as it is known without reading the data, else 1."""
+        if self.source == "synthetic":
+            return self.features
+        return {"breast_cancer": 30, "iris": 4, "digits": 64}.get(self.source, 1)
+
     @field_validator("source")
     @classmethod
     def _known_source(cls, source: str) -> str:
@@ -430,6 +436,7 @@ class MarketConfig(Section):
                     f"owners.{owners.segment}.value: found a distribution; allowed with data.source = 'values' only"
                 )
         if not drawn:
+            self._check_valuation()
             training = self.broker.training
             for epsilon in self.broker.epsilons:
                 try:
@@ -447,3 +454,22 @@ class MarketConfig(Section):
                 except ValueError as error:
                     raise ValueError(f"broker.epsilons: found {epsilon:g}; {error}") from error
         return self
+
+    def _check_valuation(self) -> None:
+        """Check that the method takes as many owners, and the game data of this size."""
+        valuation = self.broker.valuation
+        limit = None if valuation.method == "auto" else VALUATION.resolve(valuation.method).max_players
+        if limit is not None and self.n_owners > limit:
+            raise ValueError(
+                f"broker.valuation.method: found {valuation.method!r} for {self.n_owners} owners; it takes at most "
+                f"{limit}, so name a method that samples, such as 'svarm', or 'auto'"
+            )
+        try:
+            check_game_options(
+                valuation.game,
+                valuation.game_options,
+                n_features=self.data.known_features(),
+                n_classes=self.data.known_classes(),
+            )
+        except ValueError as error:
+            raise ValueError(f"broker.valuation.game: {error}") from error

@@ -21,7 +21,7 @@ from simulator.records import Menu, Offers, PriceList, Purchases, Receipts, Sale
 from simulator.settlement.rule import SETTLEMENT, SettlementRule
 from simulator.streams import Streams
 from simulator.valuation.cache import cached_valuation
-from simulator.valuation.estimator import EXACT_PLAYERS, Valuation, shapley_values
+from simulator.valuation.estimator import EXACT_PLAYERS, UPDATE_SHARE, Valuation, shapley_values, update_values
 from simulator.valuation.games import GAMES, RecordsGame
 
 if TYPE_CHECKING:
@@ -105,11 +105,14 @@ class Broker(MarketAgent):
         self._valued_set: np.ndarray | None = None
         self._valuation = Valuation(np.zeros(stock.n_owners), np.zeros(stock.n_owners), 0, "none")
         self._game = self._make_game()
+        # Whom values were last estimated among afresh, and what they were.
+        self._reference: tuple[np.ndarray, Valuation] | None = None
 
     def value(self, offers: Offers) -> Valuation:
-        """Shapley values of all registered owners; recomputed for those that take part when that set changes.
+        """Shapley values of all registered owners; revised for those that take part when that set changes.
 
-        An owner that does not take part keeps its last value, zero if it never took part.
+        Where a few left of those among whom values were last estimated afresh, these are updated. An owner that does
+        not take part keeps its last value, zero if it never took part.
         """
         players = np.flatnonzero(offers.takes_part)
         if len(players) == 0 or (self._valued_set is not None and np.array_equal(players, self._valued_set)):
@@ -117,8 +120,10 @@ class Broker(MarketAgent):
         self._valued_set = players
         new = self._shapley(players)
         values, stderr = self._valuation.values.copy(), self._valuation.stderr.copy()
+        freedom = np.full(len(values), np.inf) if self._valuation.freedom is None else self._valuation.freedom.copy()
         values[players], stderr[players] = new.values, new.stderr
-        self._valuation = replace(new, values=values, stderr=stderr)
+        freedom[players] = max(new.samples - 1, 1) if new.freedom is None else new.freedom
+        self._valuation = replace(new, values=values, stderr=stderr, freedom=freedom)
         return self._valuation
 
     def asked(self, offers: Offers, valuation: Valuation, base_prices: np.ndarray) -> np.ndarray:
@@ -326,16 +331,18 @@ class Broker(MarketAgent):
             n_classes=shards.n_classes,
             empty_utility=valuation.empty,
         )
-        if self.stock.n_owners <= EXACT_PLAYERS:
-            game.remember()
+        game.remember()
         return game
 
     def _shapley(self, players: np.ndarray) -> Valuation:
         if self._game is None:
             values = self.stock.values[players]  # type: ignore[index]
             return Valuation(values, np.zeros(len(players)), 0, "values")
-        game = self._game.restrict(players)
         settings = self.config.valuation
+        updated = self._updated(players)
+        if updated is not None:
+            return updated
+        game = self._game.restrict(players)
 
         def compute() -> Valuation:
             return shapley_values(
@@ -348,4 +355,41 @@ class Broker(MarketAgent):
                 **settings.method_options,
             )
 
-        return cached_valuation(game.content(), f"{settings} {self.streams}", compute, on_disk=settings.built_in)
+        key = f"{settings} {self.streams}"
+        found = cached_valuation(game.content(), key, compute, on_disk=settings.built_in)
+        self._reference = players, found
+        return found
+
+    def _updated(self, players: np.ndarray) -> Valuation | None:
+        """Values of these from those among the players of the last fresh valuation; None where that gains nothing."""
+        if self._game is None or self._reference is None:
+            return None
+        settings = self.config.valuation
+        among, before = self._reference
+        stay = np.isin(among, players)
+        left = len(among) - len(players)
+        if stay.sum() < len(players) or left > UPDATE_SHARE * len(among) or before.samples == 0:
+            return None
+        if left == 0:
+            return before
+        if settings.method == "auto" and len(players) <= EXACT_PLAYERS:
+            return None
+        game = self._game.restrict(among)
+
+        def compute() -> Valuation:
+            return update_values(
+                before,
+                game,
+                stay,
+                method=before.method if settings.method == "auto" else settings.method,
+                budget=settings.budget,
+                tolerance=settings.tolerance,
+                rng=self.streams.generator("valuation"),
+                progress=False,
+                **settings.method_options,
+            )
+
+        key = f"{settings} {self.streams} updated"
+        found = cached_valuation([*game.content(), stay], key, compute, on_disk=settings.built_in)
+        freedom = None if found.freedom is None else found.freedom[stay]
+        return replace(found, values=found.values[stay], stderr=found.stderr[stay], freedom=freedom)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from simulator.valuation.cache import cached_valuation, clear_valuations
-from simulator.valuation.estimator import VALUATION, Valuation, ValuationEstimator, shapley_values
+from simulator.valuation.estimator import VALUATION, Valuation, ValuationEstimator, shapley_values, update_values
 from simulator.valuation.games import GAMES, AdditiveGame, Game, GramRidgeGame, RecordsGame
 from simulator.valuation.logistic import LogisticGame
 from simulator.valuation.neighbours import NearestNeighboursGame, knn_shapley
@@ -23,6 +23,7 @@ __all__ = [
     "clear_valuations",
     "knn_shapley",
     "shapley_values",
+    "update_values",
     "valuation_estimators",
     "valuation_games",
 ]

@@ -67,8 +67,9 @@ def cached_valuation(
         if file and time.perf_counter() - start >= WORTH_A_FILE:
             _write(file, valuation)
     _kept[key] = valuation
-    for array in (valuation.values, valuation.stderr):
-        array.setflags(write=False)  # it is handed out again
+    for kept in (valuation.values, valuation.stderr, valuation.freedom):
+        if kept is not None:
+            kept.setflags(write=False)  # it is handed out again
     if len(_kept) > CAPACITY:
         _kept.popitem(last=False)
     return valuation
@@ -138,6 +139,7 @@ def _read(file: Path) -> Valuation | None:
                 str(kept["method"]),
                 str(kept["status"]),  # type: ignore[arg-type]  # as it was written
                 int(kept["samples"]),
+                freedom if (freedom := kept["freedom"]).size else None,
             )
     except Exception:  # a damaged file may fail in any way, and is as good as none
         return None
@@ -146,6 +148,8 @@ def _read(file: Path) -> Valuation | None:
 def _write(file: Path, valuation: Valuation) -> None:
     """Write under another name first, so that no other process ever reads half a file."""
     fields = {name: value for name, value in vars(valuation).items() if name != "sampling"}
+    if valuation.freedom is None:
+        fields["freedom"] = np.empty(0)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:

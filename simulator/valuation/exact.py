@@ -19,6 +19,7 @@ class ExactShapley(ValuationEstimator):
 
     name = "exact"
     source = "Shapley (1953)"
+    max_players = MAX_PLAYERS
 
     def estimate(
         self, game: Game, budget: int, tolerance: float, rng: np.random.Generator, start: Sampling | None = None

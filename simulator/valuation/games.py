@@ -6,8 +6,15 @@ import copy
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from simulator.registry import Described, Family
+from simulator.valuation.arguments import as_count, as_floats, as_indices, as_masks, as_positive, as_real, as_table
+
+#: Up to this many players the utilities of all coalitions may be kept in a table, 8 bytes each.
+TABLE_PLAYERS = 16
+#: Coalitions remembered where there are more players; some hundred bytes each.
+REMEMBERED = 2**17
 
 
 class Game(Protocol):
@@ -38,10 +45,19 @@ class AdditiveGame:
     ----------
     values : array of float, shape (n,)
         What each player is worth.
+
+    Raises
+    ------
+    ValueError
+        If the values are not one finite number a player.
     """
 
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
+    def __init__(self, values: ArrayLike) -> None:
+        self.values = as_floats("values", values)
+        if self.values.ndim != 1:
+            raise ValueError(f"values must be one number a player, found the shape {self.values.shape}")
+        if not np.isfinite(self.values).all():
+            raise ValueError(f"values must be finite numbers, found {self.values[~np.isfinite(self.values)][0]}")
 
     @property
     def n_players(self) -> int:
@@ -50,7 +66,7 @@ class AdditiveGame:
 
     def utility(self, masks: np.ndarray) -> np.ndarray:
         """Sum of the members' values, shape (b,)."""
-        return masks @ self.values
+        return np.asarray(as_masks(masks, self.n_players) @ self.values)
 
 
 class RecordsGame(Described):
@@ -83,7 +99,8 @@ class RecordsGame(Described):
     Raises
     ------
     ValueError
-        If arrays do not fit together, or an index is out of range.
+        If arrays do not fit together, hold anything but numbers, or an index is out of range. `utility` raises it
+        where masks are no coalitions of the players.
     """
 
     #: Coalitions scored in one call.
@@ -101,38 +118,27 @@ class RecordsGame(Described):
         n_classes: int,
         empty_utility: float | None = None,
     ) -> None:
-        self.features, self.test_features = np.asarray(features, dtype=float), np.asarray(test_features, dtype=float)
-        self.labels, self.test_labels = np.asarray(labels), np.asarray(test_labels)
-        self.players = np.asarray(players)
-        self.n_players, self.n_classes = n_players, n_classes
-        self._check()
-        self._fixed_empty_utility = empty_utility
-        self._memory: np.ndarray | None = None
-        self._bits = np.arange(n_players)
-        self._start()
-
-    def _check(self) -> None:
-        if self.n_classes < 2:
-            raise ValueError(f"n_classes must be at least 2, found {self.n_classes}")
-        if self.features.ndim != 2 or self.test_features.shape[1:] != self.features.shape[1:]:
+        self.n_players, self.n_classes = as_count("n_players", n_players, 0), as_count("n_classes", n_classes, 2)
+        self.features, self.test_features = as_table("features", features), as_table("test_features", test_features)
+        if self.test_features.shape[1] != self.features.shape[1]:
             raise ValueError(
                 "features and test_features must be tables with the same columns, found shapes "
                 f"{self.features.shape} and {self.test_features.shape}"
             )
-        for name, table in (("features", self.features), ("test_features", self.test_features)):
-            if not np.isfinite(table).all():
-                raise ValueError(f"{name} must be finite numbers, found {table[~np.isfinite(table)][0]}")
         if len(self.test_features) == 0:
             raise ValueError("test_features must hold at least one record, found none")
-        for name, array, length, limit in (
-            ("labels", self.labels, len(self.features), self.n_classes),
-            ("players", self.players, len(self.features), self.n_players),
-            ("test_labels", self.test_labels, len(self.test_features), self.n_classes),
-        ):
-            if array.shape != (length,):
-                raise ValueError(f"{name} must have shape ({length},), one a record, found {array.shape}")
-            if len(array) and not (array.min() >= 0 and array.max() < limit):
-                raise ValueError(f"{name} must be in 0..{limit - 1}, found {array.min()}..{array.max()}")
+        self.labels = _one_a_record("labels", labels, self.features, self.n_classes)
+        self.players = _one_a_record("players", players, self.features, self.n_players)
+        self.test_labels = _one_a_record("test_labels", test_labels, self.test_features, self.n_classes)
+        if empty_utility is not None:
+            allowed = "a finite number, or None"
+            empty_utility = as_real("empty_utility", empty_utility, allowed)
+            if not np.isfinite(empty_utility):
+                raise ValueError(f"empty_utility must be {allowed}, found {empty_utility}")
+        self._fixed_empty_utility = empty_utility
+        self._memory: Memory | None = None
+        self._registered = np.arange(self.n_players)
+        self._start()
 
     def _start(self) -> None:
         self._records = np.bincount(self.players, minlength=self.n_players)
@@ -158,28 +164,28 @@ class RecordsGame(Described):
 
     def utility(self, masks: np.ndarray) -> np.ndarray:
         """Utility of each coalition, shape (b,)."""
+        masks = as_masks(masks, self.n_players)
         values = np.full(len(masks), self.empty_utility)
-        open_ = masks @ self._records > 0
+        rows = np.flatnonzero(masks @ self._records > 0)
         if self._memory is not None:
-            codes = masks @ (1 << self._bits)
-            known = open_ & ~np.isnan(self._memory[codes])
-            values[known] = self._memory[codes[known]]
-            open_ &= ~known
-        rows = np.flatnonzero(open_)
+            keys = self._memory.keys(masks[rows], self._registered)
+            values[rows] = self._memory.find(keys)
+            new = np.isnan(values[rows])
+            rows, keys = rows[new], keys[new]
         for start in range(0, len(rows), self.batch):
             part = rows[start : start + self.batch]
             values[part] = self.score(masks[part])
         if self._memory is not None:
-            self._memory[codes[rows]] = values[rows]
+            self._memory.keep(keys, values[rows])
         return values
 
     def remember(self) -> None:
         """Keep the utility of every coalition from now on, also for games restricted from this one.
 
-        Takes 8 bytes for each of 2^n coalitions. Where participants change from one valuation to the next, the
-        coalitions that both have are trained once.
+        Up to 16 players all 2^n coalitions are kept, 8 bytes each; above, the first 131,072 that are asked for.
+        Where participants change from one valuation to the next, the coalitions that both ask for are trained once.
         """
-        self._memory = np.full(2**self.n_players, np.nan)
+        self._memory = Memory(self.n_players)
 
     def restrict(self, players: np.ndarray) -> RecordsGame:
         """The same game among some of the players only.
@@ -188,7 +194,17 @@ class RecordsGame(Described):
         ----------
         players : array of int, shape (k,)
             Indices of the players that stay, each once.
+
+        Raises
+        ------
+        ValueError
+            If they are not.
         """
+        if np.asarray(players).dtype == bool:
+            raise ValueError("players must be indices of players, each once, found true or false")
+        players = as_indices("players", players, self.n_players)
+        if players.ndim != 1 or len(np.unique(players)) < len(players):
+            raise ValueError(f"players must be indices of players, each once, found {players.tolist()!s:.60}")
         game = copy.copy(self)
         number = np.full(self.n_players, -1)
         number[players] = np.arange(len(players))
@@ -196,7 +212,7 @@ class RecordsGame(Described):
         game.features, game.labels = self.features[stay], self.labels[stay]
         game.players = number[self.players[stay]]
         game.n_players = len(players)
-        game._bits = self._bits[players]
+        game._registered = self._registered[players]
         game._start()
         return game
 
@@ -214,20 +230,59 @@ class RecordsGame(Described):
         ]
 
 
+def _one_a_record(name: str, given: ArrayLike, records: np.ndarray, limit: int) -> np.ndarray:
+    indices = as_indices(name, given, limit)
+    if indices.shape != (len(records),):
+        raise ValueError(f"{name} must have shape ({len(records)},), one a record, found {indices.shape}")
+    return indices
+
+
+class Memory:
+    """Utilities of coalitions of registered players: a table of all where they are few, else of those asked for."""
+
+    def __init__(self, n_players: int) -> None:
+        self._n_players = n_players
+        self._table = np.full(2**n_players, np.nan) if n_players <= TABLE_PLAYERS else None
+        self._kept: dict[bytes, float] = {}
+
+    def keys(self, masks: np.ndarray, registered: np.ndarray) -> np.ndarray:
+        """What each coalition is kept by, shape (b,), for masks whose columns are these registered players."""
+        if self._table is not None:
+            return np.asarray(masks @ (1 << registered))
+        whole = np.zeros((len(masks), self._n_players), dtype=bool)
+        whole[:, registered] = masks
+        packed = np.packbits(whole, axis=1)
+        return packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
+
+    def find(self, keys: np.ndarray) -> np.ndarray:
+        """Utilities, NaN of coalitions that are not kept, shape (b,)."""
+        if self._table is not None:
+            return self._table[keys]
+        return np.array([self._kept.get(key, np.nan) for key in keys.tolist()], dtype=float)
+
+    def keep(self, keys: np.ndarray, utilities: np.ndarray) -> None:
+        """Remember utilities, while there is room."""
+        if self._table is not None:
+            self._table[keys] = utilities
+        elif len(self._kept) < REMEMBERED:
+            self._kept.update(zip(keys.tolist(), utilities.tolist(), strict=True))
+
+
 _GIVEN = ("n_classes", "empty_utility")
 GAMES = Family(RecordsGame, "game")
 
 
-def check_game_options(name: str, options: dict[str, Any]) -> None:
-    """Make a game of two records, to see that the game and its options exist.
+def check_game_options(name: str, options: dict[str, Any], *, n_features: int = 1, n_classes: int = 2) -> None:
+    """Make a game of one record a class, to see that the game and its options exist and suit such data.
 
     Raises
     ------
     ValueError
-        If they do not, or the game refuses an option's value.
+        If they do not, or the game refuses an option's value or data of this size.
     """
-    records, two = np.array([[0.0], [1.0]]), np.array([0, 1])
-    GAMES.create(name, options, records, two, two, 2, records, two, n_classes=2)
+    classes = np.arange(n_classes)
+    records = np.eye(n_classes, n_features)
+    GAMES.create(name, options, records, classes, classes, n_classes, records, classes, n_classes=n_classes)
 
 
 class GramRidgeGame(RecordsGame):
@@ -254,9 +309,7 @@ class GramRidgeGame(RecordsGame):
     source = "Liu et al. (2021)"
 
     def __init__(self, *data: Any, n_classes: int, empty_utility: float | None = None, ridge: float = 1.0) -> None:
-        if not 0 < ridge < np.inf:
-            raise ValueError(f"ridge must be positive and finite, found {ridge}")
-        self.ridge = ridge
+        self.ridge = as_positive("ridge", ridge)
         super().__init__(*data, n_classes=n_classes, empty_utility=empty_utility)
 
     def prepare(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from simulator.valuation.arguments import as_positive
 from simulator.valuation.games import RecordsGame, with_intercept
 
 #: Coefficients of one model, above which refitting one by one is faster.
@@ -37,9 +38,7 @@ class LogisticGame(RecordsGame):
     batch = 64
 
     def __init__(self, *data: Any, n_classes: int, empty_utility: float | None = None, ridge: float = 1.0) -> None:
-        if not 0 < ridge < np.inf:
-            raise ValueError(f"ridge must be positive and finite, found {ridge}")
-        self.ridge = ridge
+        self.ridge = as_positive("ridge", ridge)
         super().__init__(*data, n_classes=n_classes, empty_utility=empty_utility)
         coefficients = self._x.shape[1] * self._columns
         if coefficients > MAX_COEFFICIENTS:
@@ -56,7 +55,7 @@ class LogisticGame(RecordsGame):
         self._y = (self.labels == classes[:, None]).astype(float)  # (columns, N)
         self._penalty = np.array([*np.full(self.features.shape[1], self.ridge), 1e-6])
         if self._x.shape[1] * self._columns <= MAX_COEFFICIENTS:
-            self._outer = (self._x[:, :, None] * self._x[:, None, :]).reshape(len(self._x), -1)
+            self._outer = (self._x[:, :, None] * self._x[:, None, :]).reshape(len(self._x), self._x.shape[1] ** 2)
         self._test = with_intercept(self.test_features)
 
     def score(self, masks: np.ndarray) -> np.ndarray:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from simulator.valuation.arguments import as_classes, as_count
 from simulator.valuation.estimator import Sampling, Valuation, ValuationEstimator
 from simulator.valuation.games import Game, RecordsGame
 
@@ -34,9 +36,7 @@ class NearestNeighboursGame(RecordsGame):
     batch = 16
 
     def __init__(self, *data: Any, n_classes: int, empty_utility: float | None = None, k: int = 5) -> None:
-        if not (isinstance(k, int) and k >= 1):
-            raise ValueError(f"k must be a whole number of neighbours >= 1, found {k}")
-        self.k = k
+        self.k = as_count("k", k, 1)
         super().__init__(*data, n_classes=n_classes, empty_utility=empty_utility)
 
     def prepare(self) -> None:
@@ -93,17 +93,18 @@ class NeighbourShapley(ValuationEstimator):
     ) -> Valuation:
         """Needs no evaluation of the utility."""
         if not hasattr(game, "record_values"):
-            raise ValueError("method 'knn' values the game 'knn' only, found another game")
+            found = getattr(game, "name", type(game).__name__)
+            raise ValueError(f"method 'knn' values the game 'knn' only, found the game {found!r}")
         values = np.bincount(game.players, game.record_values(), minlength=game.n_players)  # type: ignore[attr-defined]
         single = len(np.unique(game.players)) == len(game.players)  # type: ignore[attr-defined]
         return Valuation(values, np.zeros(game.n_players), 0, self.name, "exact" if single else "summed")
 
 
 def knn_shapley(
-    features: np.ndarray,
-    labels: np.ndarray,
-    test_features: np.ndarray,
-    test_labels: np.ndarray,
+    features: ArrayLike,
+    labels: ArrayLike,
+    test_features: ArrayLike,
+    test_labels: ArrayLike,
     *,
     k: int = 5,
     empty_utility: float = 0.0,
@@ -114,11 +115,11 @@ def knn_shapley(
     ----------
     features : array of float, shape (N, d)
         Training records; each is a player.
-    labels : array of int, shape (N,)
-        Class of each.
+    labels : array, shape (N,)
+        Class of each, numbers or text.
     test_features : array of float, shape (T, d)
         Test records, T >= 1.
-    test_labels : array of int, shape (T,)
+    test_labels : array, shape (T,)
         Class of each.
     k : int
         Neighbours, >= 1.
@@ -146,9 +147,17 @@ def knn_shapley(
     >>> knn_shapley([[0.0], [5.0]], [1, 0], [[1.0]], [1], k=1).tolist()
     [1.0, 0.0]
     """
-    classes, codes = np.unique(np.concatenate([labels, test_labels]), return_inverse=True)
-    train, test = codes[: len(labels)], codes[len(labels) :]
-    n_records = len(np.asarray(features))
+    known, asked = as_classes("labels", labels), as_classes("test_labels", test_labels)
+    if known.size and asked.size and known.dtype.kind != asked.dtype.kind:
+        raise ValueError(
+            f"labels and test_labels must both be numbers or both be text, found {known[0]!s:.40} and {asked[0]!s:.40}"
+        )
+    # Of an empty one the type is unknown.
+    classes, codes = np.unique(
+        np.concatenate([part for part in (known, asked) if part.size] or [known]), return_inverse=True
+    )
+    train, test = codes[: len(known)], codes[len(known) :]
+    n_records = np.shape(features)[0] if np.ndim(features) else 0
     game = NearestNeighboursGame(
         features,
         train,

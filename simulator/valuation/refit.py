@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simulator.valuation.arguments import as_real
 from simulator.valuation.games import RecordsGame
 
 if TYPE_CHECKING:
@@ -50,12 +51,20 @@ class ScikitLearnGame(RecordsGame):
         classifier_options: Mapping[str, Any] = {},  # read only
         scoring: str | Callable[[Any, np.ndarray, np.ndarray], float] = "accuracy",
     ) -> None:
-        from sklearn.base import clone
         from sklearn.metrics import get_scorer
 
-        made = _named(classifier, classifier_options) if isinstance(classifier, str) else clone(classifier)
+        if not isinstance(classifier_options, Mapping):
+            raise ValueError(f"classifier_options must be a mapping, found {classifier_options!r:.60}")
+        if not (callable(scoring) or isinstance(scoring, str)):
+            raise ValueError(f"scoring must be the name of a scikit-learn scorer or a function, found {scoring!r:.60}")
+        made = _named(classifier, classifier_options) if isinstance(classifier, str) else _copied(classifier)
+        if classifier_options and not isinstance(classifier, str):
+            raise ValueError(
+                "classifier_options belong to a classifier named 'module:Class'; set those of an object on it"
+            )
         unset = [key for key, value in made.get_params().items() if key.endswith("random_state") and value is None]
         self.classifier = made.set_params(**dict.fromkeys(unset, 0))
+        self._scoring = scoring
         self._scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
         super().__init__(*data, n_classes=n_classes, empty_utility=empty_utility)
 
@@ -63,7 +72,15 @@ class ScikitLearnGame(RecordsGame):
         """Score of the test records' most frequent class, with their shares as chances."""
         from sklearn.dummy import DummyClassifier
 
-        return self._measured(DummyClassifier(strategy="prior").fit(self.test_features, self.test_labels))
+        # Some features, as scikit-learn asks for, though the model does not look at them.
+        model = DummyClassifier(strategy="prior").fit(np.zeros((len(self.test_labels), 1)), self.test_labels)
+        try:
+            return self._measured(model)
+        except Exception as error:  # a user's scorer may fail in any way
+            raise ValueError(
+                f"scoring: {self._scoring!r} cannot score the test records, of {self.n_classes} classes: "
+                f"{_first_line(error)}"
+            ) from error
 
     def score(self, masks: np.ndarray) -> np.ndarray:
         """Test score of the classifier refitted on each coalition's records, shape (b,)."""
@@ -78,16 +95,21 @@ class ScikitLearnGame(RecordsGame):
         model = DummyClassifier(strategy="prior") if one_class else clone(self.classifier)
         try:
             return self._measured(model.fit(features, labels))
-        except ValueError as error:
+        except Exception as error:  # a user's classifier or scorer may fail in any way
             raise ValueError(
                 f"the classifier {type(model).__name__} cannot be trained and scored on a coalition of "
-                f"{len(labels)} records: {str(error).splitlines()[0]}"
+                f"{len(labels)} records: {_first_line(error)}"
             ) from error
 
     def _measured(self, model: Any) -> float:
         if len(model.classes_) < self.n_classes:
             model = _with_all_classes(model, self.n_classes)
-        return float(self._scorer(model, self.test_features, self.test_labels))
+        found = self._scorer(model, self.test_features, self.test_labels)
+        return as_real("scoring", found, "a function that returns a number")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _named(path: str, options: Mapping[str, Any]) -> Any:
@@ -101,6 +123,16 @@ def _named(path: str, options: Mapping[str, Any]) -> Any:
     if not is_classifier(classifier):
         raise ValueError(f"classifier: found {path!r}; allowed is a scikit-learn classifier as 'module:Class'")
     return classifier
+
+
+def _copied(classifier: Any) -> Any:
+    from sklearn.base import clone, is_classifier
+
+    if isinstance(classifier, type) or not hasattr(classifier, "get_params") or not is_classifier(classifier):
+        raise ValueError(
+            f"classifier: found {classifier!r:.60}; allowed is a scikit-learn classifier, or its 'module:Class'"
+        )
+    return clone(classifier)
 
 
 def _with_all_classes(model: Any, n_classes: int) -> Any:

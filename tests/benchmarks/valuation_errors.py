@@ -1,4 +1,4 @@
-"""The tables of docs/valuation.md: error and coverage of every estimator against its evaluations.
+"""The tables of docs/valuation.md: error and coverage of every estimator against its evaluations, and of updates.
 
 Run with `python tests/benchmarks/valuation_errors.py`; it takes some minutes. The game is test accuracy on the
 breast-cancer data, whose records are dealt evenly to the owners.
@@ -9,7 +9,7 @@ import time
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 
-from simulator.valuation import GramRidgeGame, shapley_values
+from simulator.valuation import GramRidgeGame, shapley_values, update_values
 
 METHODS = {
     "permutation": {},
@@ -69,10 +69,50 @@ def show(game, reference, budgets, repetitions):
         print(f"| {method} | " + " | ".join(f"{e:.3g} ({c:.0%})" for e, c, _ in cells) + " |", flush=True)
 
 
+def show_updates(game, budget, repetitions):
+    """Values updated when owners leave, against fresh ones: error and coverage, evaluations, processor seconds."""
+    n = game.n_players
+    leave = np.random.default_rng(5).permutation(n)
+    print(f"\n{n} owners, {budget:,} evaluations before, {repetitions} repetitions\n")
+    print("| gone | afresh | updated | evaluations afresh | updated | at equal error | seconds afresh | updated |")
+    print("|---|---|---|---|---|---|---|---|")
+    for gone in (1, 2, 5, 10, 20):
+        stay = np.ones(n, dtype=bool)
+        stay[leave[:gone]] = False
+        part = game.restrict(np.flatnonzero(stay))
+        exact = shapley_values(
+            part, method="svarm", budget=2_000_000, tolerance=0.0, rng=np.random.default_rng(99)
+        ).values
+        cells = np.zeros((2, 4))
+        for seed in range(repetitions):
+            remembering = breast_cancer(n)
+            remembering.remember()
+            first, same, other = (np.random.default_rng([seed, budget, k]) for k in (0, 0, 1))
+            before = shapley_values(remembering, method="svarm", budget=budget, tolerance=0.0, rng=first)
+            start = time.process_time()
+            after = update_values(before, remembering, stay, budget=budget, tolerance=0.0, rng=same)
+            between = time.process_time()
+            fresh = shapley_values(part, method="svarm", budget=budget, tolerance=0.0, rng=other)
+            times = time.process_time() - between, between - start
+            for row, found, among in ((0, fresh, slice(None)), (1, after, stay)):
+                low, high = (end[among] for end in found.interval())
+                covered = ((low <= exact) & (exact <= high)).mean()
+                error = np.sum((found.values[among] - exact) ** 2)
+                cells[row] += np.array([error, covered, found.evaluations, times[row]]) / repetitions
+        (fresh_error, fresh_cover, fresh_count, fresh_time), (error, cover, count, seconds) = cells
+        factor = fresh_count * fresh_error / error / count
+        fresh_error, error = np.sqrt([fresh_error, error]) / np.linalg.norm(exact)
+        print(
+            f"| {gone} | {fresh_error:.3f} ({fresh_cover:.0%}) | {error:.3f} ({cover:.0%}) | {fresh_count:,.0f} | "
+            f"{count:,.0f} | {factor:.1f} | {fresh_time:.2f} | {seconds:.2f} |",
+            flush=True,
+        )
+
+
 def main():
     for n_owners in (12, 14, 16):
         table = Table(breast_cancer(n_owners))
-        show(table, shapley_values(table, method="exact").values, (300, 1_000, 4_000), 100)
+        show(table, shapley_values(table, method="exact").values, (300, 1_000, 4_000), 200)
     game = breast_cancer(100)
     long = shapley_values(game, method="svarm", budget=4_000_000, tolerance=0.0, rng=np.random.default_rng(99))
     print(
@@ -83,6 +123,7 @@ def main():
     for method in ("complementary", "svarm"):
         error, _, seconds = measure(game, long.values, method, 45_000, 10)
         print(f"{method}, 45,000 evaluations: error {error:.3f}, {seconds:.2f} s")
+    show_updates(game, 20_000, 12)
 
 
 if __name__ == "__main__":

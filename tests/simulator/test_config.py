@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("broker.valuation", {"method": "guess"}, ["broker.valuation.method", "unknown valuation method 'guess'"]),
     ("broker.valuation", {"budget": 0}, ["broker.valuation.budget", "input_value=0"]),
     ("broker.valuation", {"tolerance": -1.0}, ["broker.valuation.tolerance", "-1"]),
-    ("broker.valuation", {"game_options": {"ridge": 0.0}}, ["broker.valuation", "ridge must be positive"]),
+    ("broker.valuation", {"game_options": {"ridge": 0.0}}, ["broker.valuation", "ridge must be a positive"]),
     ("broker.valuation", {"empty_utility": "one"}, ["broker.valuation.empty_utility", "'one'"]),
     ("broker.training", {"method": "sgd"}, ["broker.training.method", "'sgd'"]),
     ("broker.training", {"model": "tree"}, ["broker.training.model", "'tree'", "'logistic' or 'svm'"]),
@@ -195,6 +196,42 @@ def test_an_epsilon_too_large_for_the_training() -> None:
         assert "choose a smaller epsilon" in message
     raw["broker"]["epsilons"] = [1.0, 10.0]
     MarketConfig.model_validate(raw)
+
+
+@pytest.mark.parametrize(
+    ("source", "count", "valuation", "says"),
+    [
+        (
+            "breast_cancer",
+            23,
+            {"method": "exact"},
+            r"broker\.valuation\.method: found 'exact' for 23 owners; it takes at most 22",
+        ),
+        ("digits", 5, {"game": "logistic"}, r"broker\.valuation\.game: .* at most 256 coefficients, found 650"),
+        (
+            "iris",
+            5,
+            {"game": "sklearn", "game_options": {"scoring": "roc_auc"}},
+            r"broker\.valuation\.game: .* 'roc_auc' cannot score the test records, of 3 classes",
+        ),
+    ],
+)
+def test_a_valuation_that_could_not_run_is_refused(
+    source: str, count: int, valuation: dict[str, Any], says: str, make_config: Callable[..., MarketConfig]
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        make_config(data=source, owners={"count": count}, broker={"valuation": valuation})
+
+
+def test_a_valuation_that_can_run_is_allowed(make_config: Callable[..., MarketConfig]) -> None:
+    make_config(data="breast_cancer", owners={"count": 22}, broker={"valuation": {"method": "exact"}})
+    make_config(data="breast_cancer", owners={"count": 23}, broker={"valuation": {"method": "auto"}})
+    make_config(data="values", owners={"count": 23}, broker={"valuation": {"method": "exact"}})  # values are drawn
+    make_config(data="breast_cancer", broker={"valuation": {"game": "logistic"}})
+    make_config(
+        data="breast_cancer",
+        broker={"valuation": {"game": "sklearn", "game_options": {"scoring": "roc_auc"}}},
+    )
 
 
 @pytest.mark.parametrize("model", ["logistic", "svm"])

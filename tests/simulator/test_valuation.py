@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer
 
-from simulator.valuation import AdditiveGame, GramRidgeGame, Valuation, shapley_values
+from simulator.valuation import AdditiveGame, GramRidgeGame, Valuation, shapley_values, update_values
+from simulator.valuation.estimator import Moments
 
 PROPERTY = settings(derandomize=True, deadline=None, database=None, max_examples=60)
 
@@ -178,6 +179,10 @@ def sample(owners_game, method, budget, seeds, tolerance=0.0, **options):
     [
         ("permutation", 2000, {}),
         ("permutation", 2000, {"antithetic": True}),
+        ("permutation", 2000, {"truncation": 0.05}),
+        ("permutation", 240, {}),  # 21 orders, of which three in twenty players never come first
+        ("permutation", 240, {"antithetic": True}),
+        ("permutation", 240, {"truncation": 0.05}),
         ("complementary", 2000, {}),
         ("complementary", 200, {}),  # five samples, as with a hundred owners and the usual budget
         ("svarm", 2000, {}),
@@ -199,6 +204,58 @@ def test_wider_intervals_cover_more(owners_game):
     assert np.array_equal(exact.interval(), [exact.values, exact.values])
     with pytest.raises(ValueError, match="level"):
         exact.interval(95)
+
+
+def moments_of(samples):
+    found = Moments(0, *np.zeros((4, samples.shape[1])))
+    for row in samples:
+        found.take(row)
+    return found
+
+
+def centred(samples):
+    return samples - samples.mean(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 50])
+def test_moments_of_samples_are_accumulated(count):
+    samples = centred(np.random.default_rng(count).exponential(size=(count, 5)))
+    found = moments_of(samples)
+    deviation = samples - samples.mean(axis=0)
+    assert found.mean == pytest.approx(samples.mean(axis=0), abs=1e-12)
+    for power, name in ((2, "squares"), (3, "cubes"), (4, "fourths")):
+        assert getattr(found, name) == pytest.approx((deviation**power).sum(axis=0), abs=1e-12)
+    # What all players' values are uncertain by does not depend on how it is spread over them.
+    assert (found.stderr()[0] ** 2).sum() == pytest.approx((samples.var(axis=0, ddof=1) / count).sum())
+
+
+def test_few_samples_draw_players_of_equal_variance_together_and_many_keep_differences_apart():
+    rng = np.random.default_rng(0)
+    alike = moments_of(centred(rng.normal(size=(8, 200))))
+    stderr, freedom = alike.stderr()
+    own = np.sqrt(alike.squares / 7 / 8)
+    assert stderr.std() < 0.3 * own.std()
+    assert freedom[0] > 10 * 7  # one variance from 200 players' samples
+    scale = np.linspace(1.0, 5.0, 20)
+    apart = moments_of(centred(scale * rng.normal(size=(2000, 20))))
+    own = np.sqrt(apart.squares / 1999 / 2000)
+    assert apart.stderr()[0] == pytest.approx(own, rel=0.01)
+    # Of normal samples with variances of their own: one degree of freedom a sample, as usual.
+    assert apart.stderr()[1][0] == pytest.approx(1999, rel=0.2)
+
+
+def test_two_players_tell_no_more_than_one():
+    """Their samples differ in sign alone."""
+    one = np.random.default_rng(0).normal(size=30)
+    stderr, freedom = moments_of(np.stack([one, -one], axis=1)).stderr()
+    assert stderr == pytest.approx(np.full(2, one.std(ddof=1) / math.sqrt(30)))
+    assert freedom[0] <= 29 + 1e-9
+
+
+def test_samples_that_never_differ_have_no_error():
+    stderr, freedom = moments_of(np.zeros((5, 3))).stderr()
+    assert stderr.tolist() == [0.0] * 3
+    assert freedom.tolist() == [4.0] * 3
 
 
 @pytest.mark.parametrize("method", SAMPLING)
@@ -246,28 +303,42 @@ def test_better_estimators_need_fewer_evaluations(owners_game):
     assert rmse(owners_game, "svarm", 1000) < 0.9 * rmse(owners_game, "complementary", 1000)
 
 
-def test_truncation_saves_evaluations_at_the_price_of_a_bias(owners_game):
+def test_truncation_saves_evaluations(owners_game):
     full, _, _ = sample(owners_game, "permutation", 4000, seeds=1)
     cut, _, found = sample(owners_game, "permutation", 4000, seeds=1, truncation=0.05)
     assert found[0].samples > 1.5 * (4000 - 2) / 11  # orders that are followed to the end take 11 evaluations
     assert cut.sum() == pytest.approx(full.sum(), abs=ROUNDING)
-    # No cut, no difference: random utilities come nowhere as close to the last one as a billionth.
+    # No cut, no difference: random utilities come nowhere as close to the last one as a billionth, so that all
+    # orders are followed to the end, and their gains are those of an order.
     game = random_game(np.random.default_rng(0), 6)
-    whole, none = (
-        shapley_values(game, method="permutation", budget=300, tolerance=0.0, truncation=t) for t in (0.0, 1e-9)
-    )
-    assert none.values == pytest.approx(whole.values, abs=ROUNDING)
-    assert none.evaluations == whole.evaluations
+    found = shapley_values(game, method="permutation", budget=2 + 5 * 200, tolerance=0.0, truncation=1e-9)
+    rng, gains = np.random.default_rng(0), np.zeros((200, 6))
+    for row in gains:
+        order, _ = rng.permutation(6), rng.random()
+        codes = np.concatenate([[0], np.cumsum(1 << order)])
+        row[order] = np.diff(game.table[codes])
+    assert found.values == pytest.approx(gains.mean(axis=0), abs=ROUNDING)
+
+
+def test_truncated_orders_are_unbiased(owners_game):
+    """At a fifth of everybody's gain two thirds of an order are cut off: equal shares alone are off by far."""
+    values, _, found = sample(owners_game, "permutation", 500, seeds=80, truncation=0.2)
+    assert np.mean([valuation.samples for valuation in found]) > 3 * 500 / 11
+    z = (values.mean(axis=0) - owners_game[1]) / (values.std(axis=0, ddof=1) / math.sqrt(len(values)))
+    # Twelve standard normal numbers: one beyond 4 has a chance below 1e-3.
+    assert np.abs(z).max() < 4.0
 
 
 def test_a_truncated_order_shares_the_rest_equally():
-    """Utility is reached by the first player: the first to join gets all of it, or else an equal share."""
+    """The second to join reaches all of the utility: the two who are left are worth nothing, and get nothing."""
     n = 4
-    table = np.ones(2**n)
-    table[0] = 0.0
-    values = shapley_values(TableGame(table), method="permutation", budget=400, tolerance=0.0, truncation=0.5)
-    assert values.values.sum() == pytest.approx(1.0)
-    assert values.evaluations == 2 + values.samples  # one coalition an order
+    masks = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    game = TableGame(np.minimum(masks.sum(axis=1), 2.0))
+    found = shapley_values(game, method="permutation", budget=400, tolerance=0.0, truncation=0.5)
+    assert found.values.sum() == pytest.approx(2.0)
+    # At half of the utility, after the first, an order ends: all shares alike but for orders followed to the end.
+    ends = (found.evaluations - 2 - found.samples) / 2
+    assert 0 < ends < 0.25 * found.samples  # one in eight
 
 
 # --- continued -------------------------------------------------------------------------------------------
@@ -278,7 +349,15 @@ def test_a_truncated_order_shares_the_rest_equally():
     st.integers(4, 9),
     st.integers(0, 10**6),
     st.lists(st.integers(1, 3000), min_size=2, max_size=4),
-    st.sampled_from([("permutation", {}), ("permutation", {"antithetic": True}), ("complementary", {}), ("svarm", {})]),
+    st.sampled_from(
+        [
+            ("permutation", {}),
+            ("permutation", {"antithetic": True}),
+            ("permutation", {"truncation": 0.3}),
+            ("complementary", {}),
+            ("svarm", {}),
+        ]
+    ),
     st.sampled_from([0.0, 0.3]),
 )
 def test_continuing_equals_one_longer_run(n, seed, budgets, method, tolerance):
@@ -396,14 +475,168 @@ def test_auto_is_exact_up_to_sixteen_players():
     assert many.method == "svarm"
 
 
+# --- updated ---------------------------------------------------------------------------------------------
+
+
+def updated(owners_game, method, seeds, gone, **options):
+    """Values before and after some went, for several streams, who stayed, and the exact values among these."""
+    game = TableGame(owners_game[0])
+    stay = ~np.isin(np.arange(12), gone)
+    found = []
+    for seed in range(seeds):
+        before, after = (np.random.default_rng(seed) for _ in range(2))
+        first = shapley_values(game, method=method, budget=400, tolerance=0.0, rng=before, **options)
+        found.append((first, update_values(first, game, stay, tolerance=0.0, rng=after, **options)))
+    codes = np.arange(4096) & sum(1 << i for i in np.flatnonzero(stay))
+    return found, stay, shapley_values(TableGame(owners_game[0][codes]), method="exact").values
+
+
+UPDATED = [
+    ("permutation", {}),
+    ("permutation", {"antithetic": True}),
+    ("permutation", {"truncation": 0.05}),
+    ("complementary", {}),
+    ("svarm", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "options"), UPDATED)
+def test_updated_values_are_unbiased_and_their_intervals_cover(owners_game, method, options):
+    found, stay, exact = updated(owners_game, method, 80, gone=(0, 7), **options)
+    values = np.array([after.values for _, after in found])[:, stay]
+    z = (values.mean(axis=0) - exact[stay]) / (values.std(axis=0, ddof=1) / math.sqrt(len(values)))
+    # Ten standard normal numbers: one beyond 4 has a chance below 1e-3.
+    assert np.abs(z).max() < 4.0
+    # 800 errors tell their size to within 2.5% if they are normal, less as they are skewed and sum to zero.
+    stated = np.sqrt(np.mean([(after.stderr[stay] ** 2) for _, after in found]))
+    assert 0.88 < stated / np.sqrt(np.mean((values - exact[stay]) ** 2)) < 1.12
+    low, high = np.swapaxes([after.interval() for _, after in found], 0, 1)
+    assert 0.92 <= ((low <= exact) & (exact <= high))[:, stay].mean() <= 0.985
+
+
+@pytest.mark.parametrize("method", SAMPLING)
+def test_errors_of_values_and_of_their_changes_go_together(method):
+    """The player that leaves doubles what the others reach, so whoever is overestimated loses too much as well."""
+    others = np.random.default_rng(0).normal(size=2**7)
+    game = TableGame(np.concatenate([others, 2 * others]))
+    stay = np.arange(8) < 7
+    exact = shapley_values(TableGame(others), method="exact").values
+    errors, stated, alone = [], [], []
+    for seed in range(60):
+        first, same = (np.random.default_rng(seed) for _ in range(2))
+        before = shapley_values(game, method=method, budget=400, tolerance=0.0, rng=first)
+        after = update_values(before, game, stay, tolerance=0.0, rng=same)
+        errors.append(np.mean((after.values[:7] - exact) ** 2))
+        stated.append(np.mean(after.stderr[:7] ** 2))
+        alone.append(np.mean(before.stderr[:7] ** 2))
+    # 420 errors tell their size to within 3.5% if they are independent, and their sums are not.
+    assert 0.88 < math.sqrt(np.mean(stated) / np.mean(errors)) < 1.12
+    assert np.mean(stated) < np.mean(alone)  # independent changes could only add to the error
+
+
+@pytest.mark.parametrize(("method", "options"), UPDATED)
+def test_an_update_shares_out_what_those_who_stay_reach(owners_game, method, options):
+    game = TableGame(owners_game[0])
+    [(before, after)], stay, _ = updated(owners_game, method, 1, gone=(2, 9), **options)
+    assert after.values[[2, 9]].tolist() == after.stderr[[2, 9]].tolist() == [0.0, 0.0]
+    reached = game.utility(np.array([np.zeros(12, dtype=bool), stay]))
+    assert after.values.sum() == pytest.approx(reached[1] - reached[0], abs=ROUNDING)
+    assert (after.method, after.status) == (method, "exhausted")
+    assert after.samples <= before.samples
+    again = update_values(before, game, stay, tolerance=0.0, rng=np.random.default_rng(0), **options)
+    assert np.array_equal(again.values, after.values)
+
+
+def test_an_update_evaluates_only_coalitions_that_somebody_left():
+    """Of sixty owners one leaves: half of all coalitions hold it, and the values change little."""
+    features, labels = load_breast_cancer(return_X_y=True)
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    owners = np.arange(300) // 5
+    ridge = GramRidgeGame(features[:300], labels[:300], owners, 60, features[300:], labels[300:], n_classes=2)
+    asked = []
+
+    class Counted:
+        n_players = 60
+
+        def utility(self, masks):
+            asked.append(masks)
+            return ridge.utility(masks)
+
+    before = shapley_values(Counted(), method="svarm", budget=12_000, tolerance=0.0)
+    seen = {mask.tobytes() for mask in np.concatenate(asked)}
+    asked.clear()
+    stay = np.arange(60) != 5
+    after = update_values(before, Counted(), stay, tolerance=0.0)
+    assert after.samples < before.samples / 2
+    assert after.evaluations < before.evaluations / 4
+    # Beyond those that it counts it asks for coalitions sampled before, which `ridge` might remember.
+    new = [mask for mask in np.concatenate(asked) if mask.tobytes() not in seen]
+    assert after.evaluations * 0.95 < len(new) <= after.evaluations
+    assert not np.array(new)[:, 5].any()
+    # At most an eighth more error, where the tolerance asks for no less.
+    allowed = math.sqrt(1.25) * np.linalg.norm(before.stderr[stay])
+    assert np.linalg.norm(after.stderr) <= allowed
+    assert update_values(before, Counted(), stay, tolerance=0.5).status == "converged"
+    least = update_values(before, Counted(), stay, budget=1, tolerance=0.0)
+    assert (least.samples, least.status) == (2, "exhausted")
+
+
+def test_values_that_cannot_be_updated_are_found_afresh(owners_game):
+    game = TableGame(owners_game[0])
+    stay = np.arange(12) % 2 == 0
+    exact = shapley_values(game, method="exact")
+    found = update_values(exact, game, stay)
+    codes = np.arange(4096) & sum(1 << i for i in np.flatnonzero(stay))
+    assert found.values == pytest.approx(
+        shapley_values(TableGame(owners_game[0][codes]), method="exact").values, abs=ROUNDING
+    )
+    assert found.evaluations == 2**6
+    assert update_values(exact, game, np.ones(12)) is exact
+    assert update_values(exact, game, np.zeros(12)).values.tolist() == [0.0] * 12
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"before": 3}, "before must be an earlier valuation, found 3"),
+        ({"game": AdditiveGame(np.ones(3))}, "found 17 values for 3 players"),
+        ({"stay": np.ones(16)}, r"stay must have shape \(17,\), one a player, found \(16,\)"),
+        ({"stay": np.arange(17)}, "stay must be true or false, found 2"),
+        ({"method": "complementary"}, "method must be that of before, 'svarm', found 'complementary'"),
+        ({"antithetic": True}, "has no option 'antithetic'"),
+        ({"rng": 3}, "rng must be a numpy.random.Generator"),
+        ({"budget": 0}, "budget must be a whole number >= 1, found 0"),
+    ],
+)
+def test_bad_updates_are_refused_by_name(change, says):
+    game = AdditiveGame(np.arange(17.0))
+    before = shapley_values(game, method="svarm", budget=300)
+    with pytest.raises(ValueError, match=says):
+        update_values(**{"before": before, "game": game, "stay": np.arange(17) > 0, **change})
+
+
 # --- bad input -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"budget": 0}, "budget"),
+        ({"budget": 0}, "budget must be a whole number >= 1, found 0"),
         ({"budget": -1}, "budget"),
+        ({"budget": 500.0}, "budget must be a whole number >= 1, found 500.0"),
+        ({"budget": True}, "budget must be a whole number >= 1, found True"),
+        ({"budget": None}, "budget must be a whole number >= 1, found None"),
+        ({"budget": "5"}, "budget must be a whole number >= 1, found '5'"),
+        ({"tolerance": "5"}, "tolerance must be a number >= 0, found '5'"),
+        ({"tolerance": None}, "tolerance must be a number >= 0, found None"),
+        ({"tolerance": True}, "tolerance must be a number >= 0, found True"),
+        ({"rng": 3}, "rng must be a numpy.random.Generator, .* found 3"),
+        ({"rng": np.random.RandomState(0)}, "rng must be a numpy.random.Generator, .* found RandomState"),
+        ({"method": None}, "method must be the name of a valuation method, found None"),
+        ({"start": 3}, "start must be an earlier valuation, found 3"),
+        ({"method": "permutation", "truncation": "a"}, r"truncation must be a number in \[0, 1\), found 'a'"),
+        ({"method": "permutation", "truncation": True}, r"truncation must be a number in \[0, 1\), found True"),
+        ({"method": "permutation", "antithetic": 1}, "antithetic must be true or false, found 1"),
         ({"tolerance": -0.1}, "tolerance"),
         ({"tolerance": math.nan}, "tolerance"),
         ({"method": "guess"}, "valuation method 'guess'"),
@@ -420,3 +653,82 @@ def test_bad_input_is_refused_by_name(options, named):
 def test_games_too_large_for_enumeration_are_refused():
     with pytest.raises(ValueError, match="exact"):
         shapley_values(AdditiveGame(np.ones(40)), method="exact")
+
+
+def test_numbers_of_numpy_are_numbers():
+    game = AdditiveGame([1, 2, 3, 4, 5])
+    game.values = game.values.astype(np.float32)
+    rough, same = (
+        shapley_values(game, method="permutation", budget=budget, tolerance=tolerance, truncation=cut, antithetic=pair)
+        for budget, tolerance, cut, pair in (
+            (np.int64(90), np.float32(0.5), np.float32(0.25), np.True_),
+            (90, 0.5, 0.25, True),
+        )
+    )
+    assert np.array_equal(rough.values, same.values)
+    assert np.array_equal(rough.interval(np.float64(0.5)), same.interval(0.5))
+
+    class Counts(TableGame):
+        n_players = np.int64(3)
+
+        def __init__(self):
+            self.table, self.evaluations = np.arange(8), 0
+
+    assert shapley_values(Counts(), method="svarm").values == pytest.approx([1.0, 2.0, 4.0])
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, True, None, "x", math.nan, [0.9]])
+def test_a_level_out_of_range_is_refused(level):
+    with pytest.raises(ValueError, match=r"level must be a number in \(0, 1\), found "):
+        shapley_values(AdditiveGame(np.ones(3))).interval(level)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda masks: np.full(len(masks), np.nan), r"found nan for the coalition \[\]"),
+        (lambda masks: np.where(masks.all(axis=1), np.inf, 0.0), r"found inf for the coalition \[0, 1, 2, 3, 4\]"),
+        (lambda masks: masks.sum(axis=1) * 1e80, "between -1e.70 and 1e.70, found 5e.80"),
+        (lambda masks: np.ma.array(masks.sum(axis=1), mask=masks.all(axis=1)), "found nan for the coalition"),
+        (lambda masks: np.ones((len(masks), 1)), r"found the shape \(2, 1\) for 2 coalitions"),
+        (lambda masks: 1.0, r"found the shape \(\) for 2 coalitions"),
+        (lambda masks: None, "found NoneType"),
+        (lambda masks: ["a"] * len(masks), "must be numbers, found str"),
+        (lambda masks: [[1.0], [1.0, 2.0]], "rows of different lengths"),
+    ],
+)
+@pytest.mark.parametrize("method", SAMPLING)
+def test_what_a_game_may_not_return_is_told(method, answer, says):
+    game = AdditiveGame(np.ones(5))
+    game.utility = answer
+    with pytest.raises(ValueError, match="the game's utility must return one finite number a coalition.*" + says):
+        shapley_values(game, method=method, budget=100)
+
+
+@pytest.mark.parametrize(
+    ("game", "says"),
+    [
+        (3, r"game must have n_players and a method utility\(masks\), found 3"),
+        (AdditiveGame, "game must be a game, found the class AdditiveGame"),
+        (lambda: None, "game must have n_players"),
+    ],
+)
+def test_what_is_no_game_is_refused(game, says):
+    with pytest.raises(ValueError, match=says):
+        shapley_values(game)
+
+
+@pytest.mark.parametrize("n_players", [3.0, "3", True, None, -1])
+def test_a_number_of_players_that_is_none_is_refused(n_players):
+    game = TableGame(np.arange(8))
+    game.n_players = n_players
+    with pytest.raises(ValueError, match=r"game\.n_players must be a whole number >= 0, found "):
+        shapley_values(game)
+
+
+@pytest.mark.parametrize(
+    "values", ["abc", None, [None], [1.0, math.nan], np.ma.array([1.0, 2.0], mask=[0, 1]), 5, [[1]]]
+)
+def test_players_worth_no_number_are_refused(values):
+    with pytest.raises(ValueError, match="values must be "):
+        AdditiveGame(values)

@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from simulator import Market
-from simulator.valuation import Valuation, cache, cached_valuation, clear_valuations, shapley_values
+from simulator.agents import broker
+from simulator.valuation import Valuation, cache, cached_valuation, clear_valuations, shapley_values, update_values
 
 
 @pytest.fixture
@@ -265,3 +267,68 @@ def test_coalitions_are_trained_once_while_participants_change(make_config, monk
         remembered = game.restrict(np.array(players))
         expected = shapley_values(fresh, method="exact").values
         assert shapley_values(remembered, method="exact").values.tolist() == expected.tolist()
+
+
+def test_a_market_updates_values_when_few_owners_leave(make_config, monkeypatch):
+    """Values are those of `update_values` by the market's stream, from the last fresh ones."""
+    fresh, updates = [], []
+    for name, calls in (("shapley_values", fresh), ("update_values", updates)):
+        function = getattr(broker, name)
+        monkeypatch.setattr(broker, name, lambda *a, _f=function, _c=calls, **k: (_c.append(a), _f(*a, **k))[1])
+    config = make_config(data="breast_cancer", owners={"count": 40}, broker={"valuation": {"budget": 3000}})
+    clear_valuations()
+    market = Market(config, seed=1)
+    trader = market.broker
+    offers = market.owners.offer()
+    first = trader.value(offers)
+    some = replace(offers, takes_part=np.arange(40) != 3)
+    second = trader.value(some)
+    assert (len(fresh), len(updates)) == (1, 1)
+    assert second.values[3] == first.values[3]  # kept from when it took part
+    before = shapley_values(trader._game, budget=3000, rng=trader.streams.generator("valuation"))
+    rng = trader.streams.generator("valuation")
+    expected = update_values(before, trader._game, some.takes_part, budget=3000, rng=rng)
+    assert np.array_equal(second.values[some.takes_part], expected.values[some.takes_part])
+    low, high = second.interval()
+    wanted = np.array(expected.interval())[:, some.takes_part]
+    assert np.array_equal([low[some.takes_part], high[some.takes_part]], wanted)
+    # Back to all: what was found before. Others out: again from all. Many out: afresh, and from then on from these.
+    again = trader.value(offers)
+    assert np.array_equal(again.values, first.values)
+    trader.value(replace(offers, takes_part=np.arange(40) < 38))
+    assert (len(fresh), len(updates)) == (1, 2)
+    trader.value(replace(offers, takes_part=np.arange(40) < 30))
+    assert (len(fresh), len(updates)) == (2, 2)
+    trader.value(replace(offers, takes_part=np.arange(40) < 29))
+    assert (len(fresh), len(updates)) == (2, 3)
+    assert len(updates[-1][0].values) == 30
+    # Somebody new: afresh.
+    trader.value(replace(offers, takes_part=(np.arange(40) < 29) | (np.arange(40) == 35)))
+    assert (len(fresh), len(updates)) == (3, 3)
+
+
+def test_updated_values_do_not_depend_on_what_is_kept(make_config, folder, monkeypatch):
+    """Three of sixty owners sit out after a loss, so that values are updated in some rounds."""
+    config = make_config(
+        data="breast_cancer",
+        rounds=4,
+        owners=[{"count": 57}, {"segment": "careful", "count": 3, "behaviour": "cautious"}],
+        broker={"valuation": {"budget": 3000}, "manufacturing_budget": 100.0, "commission": 0.9},
+    )
+    updates = []
+    monkeypatch.setattr(broker, "update_values", lambda *a, **k: (updates.append(1), update_values(*a, **k))[1])
+    fresh = tables(config)
+    assert len(updates) >= 1
+    files = len(list(folder.iterdir()))
+    count = len(updates)
+    kept = tables(config)
+    assert (len(updates), len(list(folder.iterdir()))) == (count, files)  # all were read
+    # The values before come from a file, so the coalitions behind them are not remembered.
+    min(folder.iterdir(), key=lambda file: int(np.load(file)["samples"])).unlink()
+    again = tables(config)
+    assert len(updates) > count
+    monkeypatch.setenv("DEALER_CACHE", "off")
+    without = tables(config)
+    for name, table in fresh.items():
+        for other in (kept, again, without):
+            pd.testing.assert_frame_equal(table, other[name], check_exact=True)

@@ -204,6 +204,15 @@ def test_a_classifier_that_cannot_be_trained_is_named():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({"classifier": 3}, "classifier: found 3; allowed is a scikit-learn classifier"),
+        ({"classifier": Ridge()}, r"classifier: found Ridge\(\); allowed is a scikit-learn classifier"),
+        ({"classifier": LogisticRegression}, "classifier: found <class"),
+        ({"classifier": RidgeClassifier(), "classifier_options": {"alpha": 2}}, "classifier_options belong to"),
+        ({"classifier_options": 3}, "classifier_options must be a mapping, found 3"),
+        ({"scoring": 3}, "scoring must be the name of a scikit-learn scorer or a function, found 3"),
+        ({"scoring": lambda *_: np.nan}, "scoring must be a function that returns a number, found nan"),
+        ({"scoring": lambda *_: None}, "scoring must be a function that returns a number, found None"),
+        ({"scoring": lambda _: 1.0}, "cannot score the test records, of 2 classes: .* takes 1 positional argument"),
         ({"classifier": "sklearn.linear_model:LogisticRegresion"}, "LogisticRegresion' with options .* cannot be made"),
         ({"classifier": "sklearn.svm:SVC", "classifier_options": {"width": 1}}, "width"),
         ({"classifier": "no_such_module:Classifier"}, "no_such_module"),
@@ -269,7 +278,32 @@ def test_the_values_of_an_owners_records_are_summed():
     assert not np.allclose(found.values, own, rtol=0.0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"k": "3"}, "k must be a whole number >= 1, found '3'"),
+        ({"labels": ["a", "b"]}, "labels and test_labels must both be numbers or both be text, found a and 0"),
+        ({"labels": [None, 1]}, "labels must be numbers, found NoneType"),
+        ({"labels": [np.nan, 1.0]}, "labels must name the class of every record, found nan"),
+        ({"labels": [0]}, r"labels must have shape \(2,\), one a record, found \(1,\)"),
+        ({"labels": [[0], [1]]}, r"labels must be one class a record, found the shape \(2, 1\)"),
+        ({"labels": [[0], [1, 2]]}, "labels must be one class a record, found rows of different lengths"),
+        ({"labels": 3}, "labels must be one class a record"),
+        ({"test_labels": []}, r"test_labels must have shape \(2,\)"),
+        ({"features": None}, "features must be numbers, found NoneType"),
+        ({"features": 3.0}, "features must be a table"),
+        ({"empty_utility": "a"}, "empty_utility must be a finite number"),
+    ],
+)
+def test_records_without_a_value_are_refused(change, says):
+    records = [[0.0], [1.0]]
+    right = {"features": records, "labels": [0, 1], "test_features": records, "test_labels": [0, 1]}
+    with pytest.raises(ValueError, match=says):
+        knn_shapley(**{**right, **change})
+
+
 def test_labels_of_any_kind_are_valued():
+    assert knn_shapley([[0.0], [5.0]], [True, False], [[1.0]], [1.0], k=1).tolist() == [1.0, 0.0]
     found = knn_shapley([[0.0], [5.0]], ["yes", "no"], [[1.0], [6.0]], ["yes", "maybe"], k=1)
     assert found.tolist() == [0.5, 0.0]
     assert knn_shapley(np.empty((0, 1)), [], [[1.0]], ["yes"]).tolist() == []
@@ -403,7 +437,7 @@ def test_a_game_that_remembers_trains_every_coalition_once():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"n_classes": 1}, "n_classes must be at least 2, found 1"),
+        ({"n_classes": 1}, "n_classes must be a whole number >= 2, found 1"),
         ({"labels": np.array([0, 2])}, "labels must be in 0..1, found 0..2"),
         ({"players": np.array([0, 3])}, "players must be in 0..1, found 0..3"),
         ({"players": np.array([-1, 0])}, "players must be in 0..1, found -1..0"),
@@ -412,6 +446,23 @@ def test_a_game_that_remembers_trains_every_coalition_once():
         ({"test_features": np.zeros((0, 1)), "test_labels": np.array([])}, "at least one record"),
         ({"features": np.array([[0.0], [np.nan]])}, "^features must be finite numbers, found nan"),
         ({"test_features": np.array([[0.0], [-np.inf]])}, "test_features must be finite numbers, found -inf"),
+        ({"features": np.array([[0.0], [1e200]])}, "^features must be between -1e.100 and 1e.100, found 1e.200"),
+        ({"features": "abc"}, "^features must be numbers, found str"),
+        ({"features": [[0.0], [1.0, 2.0]]}, "^features must be a table of numbers, found rows of different lengths"),
+        (
+            {"features": np.zeros(2)},
+            r"^features must be a table of shape \(records, features\), found the shape \(2,\)",
+        ),
+        ({"features": np.array([[0.0], [None]])}, "^features must be numbers, found NoneType"),
+        ({"features": np.ma.array([[0.0], [1.0]], mask=[[0], [1]])}, "^features must be finite numbers, found nan"),
+        ({"labels": [0.5, 1.0]}, "^labels must be whole numbers in 0..1, found 0.5"),
+        ({"labels": ["0", "1"]}, "^labels must be numbers, found str"),
+        ({"labels": np.ma.array([0, 1], mask=[0, 1])}, "^labels must be whole numbers in 0..1, found nan"),
+        ({"players": [np.nan, 0.0]}, "^players must be whole numbers in 0..1, found nan"),
+        ({"test_labels": None}, "^test_labels must be numbers, found NoneType"),
+        ({"n_players": 2.0}, "^n_players must be a whole number >= 0, found 2.0"),
+        ({"n_players": True}, "^n_players must be a whole number >= 0, found True"),
+        ({"n_classes": "2"}, "^n_classes must be a whole number >= 2, found '2'"),
     ],
 )
 @pytest.mark.parametrize("cls", GAMES)
@@ -433,10 +484,97 @@ def test_records_that_do_not_fit_are_refused(cls, change, says):
 @pytest.mark.parametrize(
     ("cls", "option"), [(GramRidgeGame, "ridge"), (LogisticGame, "ridge"), (NearestNeighboursGame, "k")]
 )
-@pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf, "1", True, None, [1]])
 def test_options_out_of_range_are_refused(cls, option, value):
     with pytest.raises(ValueError, match=option):
         small_game(cls, **{option: value})
+
+
+@pytest.mark.parametrize("value", ["a", True, np.nan, np.inf])
+def test_a_worth_of_nobody_that_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match="empty_utility must be a finite number, or None, found "):
+        small_game(empty_utility=value)
+
+
+@pytest.mark.parametrize("cls", GAMES)
+def test_numbers_of_other_types_are_the_same_game(cls):
+    """Whole floats, objects, truth values, lists, and numbers of NumPy."""
+    labels = np.arange(12) % 2
+    features = np.where(labels == np.arange(12) % 3, 1, 0)[:, None]
+    players = np.arange(12) // 4
+    one = cls(features, labels, players, 3, features, labels, n_classes=2)
+    other = cls(
+        features.astype(object),
+        labels.astype(float),
+        players.tolist(),
+        np.int64(3),
+        features == 1,
+        labels == 1,
+        n_classes=np.int8(2),
+    )
+    assert one.utility(coalitions(3)).tolist() == other.utility(coalitions(3).astype(float)).tolist()
+    assert np.array_equal(one.utility(coalitions(3)), one.utility(coalitions(3).astype(int).tolist()))
+
+
+@pytest.mark.parametrize("game", [small_game(), AdditiveGame(np.ones(4))])
+@pytest.mark.parametrize(
+    ("masks", "says"),
+    [
+        (np.ones((2, 3), dtype=bool), r"masks must have shape \(coalitions, 4\), .* found the shape \(2, 3\)"),
+        (np.ones(4, dtype=bool), r"found the shape \(4,\)"),
+        (np.full((1, 4), 2), "masks must be true or false, found 2"),
+        (np.full((1, 4), np.nan), "masks must be true or false, found nan"),
+        (np.full((1, 4), "a"), "masks must be numbers, found str"),
+        ([[1], [1, 0]], "rows of different lengths"),
+        (None, "found the shape"),
+    ],
+)
+def test_masks_that_are_no_coalitions_are_refused(game, masks, says):
+    with pytest.raises(ValueError, match=says):
+        game.utility(masks)
+
+
+@pytest.mark.parametrize("players", [[0, 0], [4], [-1], [0.5], ["a"], None, [[0]], [True, False]])
+def test_players_that_cannot_stay_are_refused(players):
+    with pytest.raises(ValueError, match="players must be "):
+        small_game().restrict(players)
+
+
+@pytest.mark.parametrize("cls", GAMES)
+def test_a_game_without_any_records_is_worth_nothing(cls):
+    nothing = np.empty((0, 1))
+    game = cls(nothing, [], [], 2, np.ones((2, 1)), [0, 1], n_classes=2)
+    assert shapley_values(game).values.tolist() == [0.0, 0.0]
+
+
+def test_a_large_game_remembers_coalitions_by_their_members():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
+    game = GramRidgeGame(features, labels, np.arange(40) // 2, 20, features, labels, n_classes=2)
+    plain = GramRidgeGame(features, labels, np.arange(40) // 2, 20, features, labels, n_classes=2)
+    trained = []
+    score = game.score
+    game.score = lambda masks: (trained.append(len(masks)), score(masks))[1]
+    game.remember()
+    masks = rng.random((300, 20)) < 0.5
+    masks[:, 7] = False
+    assert game.utility(masks).tolist() == game.utility(masks[::-1])[::-1].tolist() == plain.utility(masks).tolist()
+    assert sum(trained) == 300
+    part = game.restrict(np.delete(np.arange(20), 7)[::-1])
+    part.score = None  # would fail
+    assert part.utility(np.delete(masks, 7, axis=1)[:, ::-1]).tolist() == plain.utility(masks).tolist()
+
+
+def test_a_memory_that_is_full_goes_on(monkeypatch):
+    monkeypatch.setattr("simulator.valuation.games.REMEMBERED", 10)
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
+    game = GramRidgeGame(features, labels, np.arange(40) // 2, 20, features, labels, n_classes=2)
+    game.remember()
+    one, other = rng.random((2, 30, 20)) < 0.5
+    first = [game.utility(one).tolist(), game.utility(other).tolist()]
+    assert len(game._memory._kept) == 30  # what was asked for while there was room
+    assert [game.utility(one).tolist(), game.utility(other).tolist()] == first
 
 
 # --- all estimators ----------------------------------------------------------------------------------------
