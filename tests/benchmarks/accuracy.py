@@ -1,9 +1,9 @@
 """Accuracy of the private classifiers by method, epsilon and neighbour relation: the tables of docs/privacy.md.
 
 Run `python tests/benchmarks/accuracy.py [DATA ...]` from the project's folder; it takes a quarter of an hour. A cell
-is the mean of 12 splits, stratified, with four draws of the noise each. Features are standardised with the training records'
-mean and deviation, which counts as public knowledge. With `--owners N` the training records are dealt to N owners, who
-are the unit of the guarantee.
+is the mean of 12 splits, stratified, with four draws of the noise each. Features are standardised with the training
+records' mean and deviation, which counts as public knowledge. With `--owners N` the training records are dealt to N
+owners, who are the unit of the guarantee.
 """
 
 import argparse

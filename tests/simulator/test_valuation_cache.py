@@ -324,7 +324,7 @@ def test_updated_values_do_not_depend_on_what_is_kept(make_config, folder, monke
     kept = tables(config)
     assert (len(updates), len(list(folder.iterdir()))) == (count, files)  # all were read
     # The values before come from a file, so the coalitions behind them are not remembered.
-    min(folder.iterdir(), key=lambda file: int(np.load(file)["samples"])).unlink()
+    min(folder.iterdir(), key=lambda file: int(np.load(file)["evaluations"])).unlink()
     again = tables(config)
     assert len(updates) > count
     monkeypatch.setenv("DEALER_CACHE", "off")
