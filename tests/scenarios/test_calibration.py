@@ -1,6 +1,7 @@
 """Calibration of the surrogate: trainings of real purchases, out-of-sample errors, and the curves that are shipped."""
 
 import dataclasses
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from scenarios.calibration import FOLDS, REPEATS, SHARES, _predictions, calibrate, curve_errors, run_trials
 from scenarios.errors import InputError
 from scenarios.experiment import load
+from scenarios.runner import RunError
 from simulator import Market, MarketConfig
 from simulator.privacy.surrogate import AccuracyCurve, shipped_curve
 
@@ -61,14 +63,32 @@ def test_every_training_has_noise_of_its_own(small):
     assert (pairs.max() > pairs.min()).mean() > 0.5
 
 
-def test_the_curve_does_not_depend_on_the_workers(small):
+def test_the_curve_does_not_depend_on_who_is_first(small, monkeypatch):
+    """Worker processes end in any order; here the last replicate is the first to come."""
     curve, trials = small
-    market = demo(**{"data.source": "iris", "owners.patients.count": 12})
     calls = []
-    again, other = calibrate(market, seed=3, replicates=4, epsilons=FEW, workers=2, progress=lambda: calls.append(1))
+
+    def backwards(function, tasks, workers):
+        assert workers == 3
+        for number in reversed(tasks):
+            yield number, function(*tasks[number])
+
+    monkeypatch.setattr("scenarios.calibration.in_parallel", backwards)
+    market = demo(**{"data.source": "iris", "owners.patients.count": 12})
+    again, other = calibrate(market, seed=3, replicates=4, epsilons=FEW, workers=3, progress=lambda: calls.append(1))
     pd.testing.assert_frame_equal(trials, other)
     assert again == curve
     assert len(calls) == 4
+
+
+def test_a_worker_that_dies_is_told(monkeypatch):
+    def dead(function, tasks, workers):
+        yield from ()
+        raise BrokenProcessPool
+
+    monkeypatch.setattr("scenarios.calibration.in_parallel", dead)
+    with pytest.raises(RunError, match="a worker process died"):
+        calibrate(demo(), replicates=2)
 
 
 def test_the_curve_says_what_it_was_calibrated_on(small):
