@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from analysis.curves import summary
 from scenarios.experiment import library
 from simulator.agents import buyer_behaviours, owner_behaviours
 from simulator.config import DATASETS
 from simulator.pricing import pricing_strategies
+from simulator.privacy.surrogate import shipped_curves
 from simulator.procurement import procurement_methods
 from simulator.registry import Described
 from simulator.settlement import settlement_rules
@@ -22,6 +24,7 @@ TITLES = {
     "settlement": ("Settlement rules", "broker.settlement"),
     "behaviours": ("Behaviours of owners and buyers", "owners.SEGMENT.behaviour, buyers.SEGMENT.behaviour"),
     "datasets": ("Data sets", "data.source"),
+    "curves": ("Accuracy curves of the surrogate for training", "broker.training.curve"),
     "scenarios": ("Scenarios", "dealer run NAME"),
 }
 
@@ -39,6 +42,7 @@ def catalogue() -> dict[str, list[tuple[str, str, str]]]:
             *((name, f"(buyer) {summary}", source) for name, summary, source in _described(buyer_behaviours())),
         ],
         "datasets": [(name, summary, "") for name, summary in DATASETS.items()],
+        "curves": [(name, summary(curves), "") for name, curves in shipped_curves().items()],
         "scenarios": [(name, _first_comment(path.read_text(encoding="utf-8")), "") for name, path in library().items()],
     }
 

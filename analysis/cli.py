@@ -68,6 +68,7 @@ class Kind(StrEnum):
     settlement = "settlement"
     behaviours = "behaviours"
     datasets = "datasets"
+    curves = "curves"
     scenarios = "scenarios"
 
 
@@ -113,6 +114,16 @@ class Empty(StrEnum):
     zero = "zero"
 
 
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; by default one a processor.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting by its dotted name, such as `rounds=5` or `buyers.hospitals.budget.s=0.8`; "
+        "may be repeated.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a figure into a .png, .pdf or .svg file.")]
 
@@ -120,17 +131,9 @@ Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a figure i
 @app.command()
 def run(
     scenario: Annotated[str, typer.Argument(help="A scenario of the library (see `dealer list scenarios`) or a file.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a setting by its dotted name, such as `rounds=5` or `buyers.hospitals.budget.s=0.8`; "
-            "may be repeated.",
-        ),
-    ] = None,
+    set_: Settings = None,
     out: Annotated[Path | None, typer.Option(help="Results folder; by default results/NAME.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; by default one a processor.")] = None,
+    workers: Workers = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that failed before.")] = False,
     report: Annotated[bool, typer.Option(help="Write figures and report.html at the end.")] = True,
 ) -> None:
@@ -609,6 +612,82 @@ def train(
 
 
 @app.command()
+def calibrate(
+    scenario: Annotated[str, typer.Argument(help="A scenario of the library (see `dealer list scenarios`) or a file.")],
+    out: Annotated[Path, typer.Option(metavar="CURVE.json", help="File to write the curve to.")],
+    set_: Settings = None,
+    replicates: Annotated[int, typer.Option(min=2, help="Splits of the data set to train on.")] = 20,
+    epsilons: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EPS,EPS...",
+            help="Versions to train, such as 0.5,1,2; by default 0.1 to 10 and those of the scenario.",
+        ),
+    ] = None,
+    workers: Workers = None,
+    json_: Json = False,
+    plot: Plot = None,
+) -> None:
+    """Calibrate the surrogate for training: a curve of accuracy over epsilon, coverage and records.
+
+    The scenario's own trainer is run on many purchases from its owners, and a smooth curve is fitted. Shown are its
+    errors on markets that it was not fitted to, in points of accuracy, beside the noise of a single training. A
+    scenario uses the curve by `broker.training.method = "surrogate"` and `broker.training.curve = "CURVE.json"`.
+
+    Examples
+    --------
+        dealer calibrate demo --out curve.json --plot curve.pdf
+
+        dealer calibrate my.toml --out svm.json --set broker.training.model=svm --replicates 40
+
+        dealer run my.toml --set broker.training.method=surrogate --set broker.training.curve=curve.json
+    """
+    _check_figure(plot)
+    if out.suffix != ".json":
+        raise InputError(f"--out: found {str(out)!r}; allowed are files that end in .json")
+    _find_own_classes(scenario)
+    from tqdm import tqdm
+
+    from analysis.curves import error_table, formula
+    from analysis.inputs import parse_epsilons
+    from analysis.tables import plain, text_table
+    from scenarios.calibration import calibrate
+    from scenarios.design import markets
+    from scenarios.experiment import load
+    from scenarios.runner import RunError
+
+    levels = None if epsilons is None else parse_epsilons(epsilons)
+    experiment = load(scenario, set_ or [])
+    market = markets(experiment.model_copy(update={"sweep": {}, "comparison": None}))[0]
+    try:
+        with tqdm(total=replicates, unit="split", desc=out.stem, mininterval=_pause()) as bar:
+            curve, trials = calibrate(
+                market,
+                seed=experiment.seed,
+                replicates=replicates,
+                epsilons=levels,
+                workers=workers or _processors(),
+                import_path=tuple(sys.path),
+                progress=bar.update,
+            )
+    except RunError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    try:
+        curve.save(out)
+    except OSError as error:
+        raise InputError(f"--out: {str(out)!r} cannot be written: {error.strerror or error}") from None
+    if plot is not None:
+        from analysis import plots
+
+        _save(plots.accuracy_curve(curve, trials), plot)
+    if json_:
+        typer.echo(json.dumps(plain(curve)))
+    else:
+        typer.echo(text_table(error_table([curve])) + "\n\n" + formula(curve) + f"\nCurve: {out}")
+
+
+@app.command()
 def cache(clear: Annotated[bool, typer.Option("--clear", help="Remove the kept valuations.")] = False) -> None:
     """Show where valuations are kept between runs, or remove them.
 
@@ -643,11 +722,10 @@ def _run(results: Results, workers: int, retry_failed: bool) -> None:
     if to_do == 0:
         typer.echo(f"All {total} runs of {results.folder} are done already.")
         return
-    terminal = sys.stderr.isatty()
     start = time.perf_counter()
     failures = 0
-    name, pause = results.experiment.name, 0.1 if terminal else 60
-    with tqdm(total=total, initial=total - to_do, unit="run", desc=name, mininterval=pause) as bar:
+    name = results.experiment.name
+    with tqdm(total=total, initial=total - to_do, unit="run", desc=name, mininterval=_pause()) as bar:
 
         def progress(runs: int, failed: int) -> None:
             nonlocal failures
@@ -756,6 +834,11 @@ def _write(file: Path, text: str) -> None:
         file.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"--out: {str(file)!r} cannot be written: {error.strerror or error}") from None
+
+
+def _pause() -> float:
+    """Seconds between two states of a progress bar."""
+    return 0.1 if sys.stderr.isatty() else 60
 
 
 def _processors() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +27,7 @@ from scenarios.store import Results
 from simulator.pricing import Demand, Survey, complete_price_space
 from simulator.pricing.arbitrage import cheapest_cover
 from simulator.pricing.composition import Composition, sizes
+from simulator.privacy.surrogate import AccuracyCurve
 from simulator.procurement import maximize_coverage, procurement_methods
 from simulator.procurement.method import GAP, PROCUREMENT, total
 
@@ -65,6 +67,13 @@ MONOPOLY: dict[str, Any] = {
     "zorder": 4,
 }
 DARK = "#8F3B00"
+#: Orders in which a calibration buys owners, in words.
+ORDERS = {
+    "best": "most valuable first",
+    "worst": "least valuable first",
+    "random": "at random",
+    "any": "at random, of any value",
+}
 #: Budgets at which procurement is shown, of offers by up to MANY owners; a third of that of more.
 POINTS, MANY = 60, 1000
 #: Methods of procurement that are left out where there are more owners than this.
@@ -571,6 +580,36 @@ def owner_values(valued: OwnerValues) -> Figure:
         axes.set_title(f"Game {valued.game}, method {valued.method}, {valued.evaluations:,} evaluations")
         axes.grid(axis="x", color="#E5E5E5")
         axes.grid(axis="y", visible=False)
+        return figure
+
+
+def accuracy_curve(curve: AccuracyCurve, trials: pd.DataFrame) -> Figure:
+    """The surrogate's curve over epsilon by size of the purchase, and the mean trainings behind it by their order."""
+    shares = sorted(trials["share"].unique())
+    orders = list(dict.fromkeys(trials["order"]))
+    columns = min(4, len(shares))
+    with _style():
+        figure = _figure(2.4 * columns, 2.3 * math.ceil(len(shares) / columns) + 0.5)
+        panels = figure.subplots(math.ceil(len(shares) / columns), columns, sharex=True, sharey=True, squeeze=False)
+        for axes in panels.flat[len(shares) :]:
+            axes.remove()
+        grid = np.geomspace(*curve.epsilon_range, CURVE)
+        grid[[0, -1]] = curve.epsilon_range
+        for axes, share in zip(panels.flat, shares, strict=False):
+            bought = trials[trials["share"] == share]
+            for position, order in enumerate(orders):
+                means = bought[bought["order"] == order].groupby("epsilon")[["accuracy", "coverage", "records"]].mean()
+                drawn = {**_line(position), "linestyle": "none", "markersize": 3.0}
+                axes.plot(means.index, 100 * means["accuracy"], label=ORDERS.get(order, order), **drawn)
+                fitted = curve.predict(grid, means["coverage"].iloc[0], means["records"].iloc[0])
+                axes.plot(grid, 100 * fitted, color=PALETTE[position], linewidth=1.2)
+            axes.set_title(f"{bought['records'].mean():.0f} records")
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        figure.supxlabel("privacy level of the version (eps)")
+        figure.supylabel("accuracy (%)")
+        handles, labels = panels.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=len(orders))
         return figure
 
 

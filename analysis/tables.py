@@ -87,6 +87,8 @@ def plain(result: Any) -> Any:
         return {name: plain(part) for name, part in result.items()}
     if isinstance(result, np.ndarray | np.generic):
         return plain(result.tolist())
+    if isinstance(result, dict):
+        return {key: plain(part) for key, part in result.items()}
     if isinstance(result, list | tuple):
         return [plain(part) for part in result]
     return None if isinstance(result, float) and not math.isfinite(result) else result

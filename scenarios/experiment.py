@@ -162,13 +162,23 @@ def load(scenario: str, settings: Iterable[str] = ()) -> Experiment:
         raise InputError(f"scenario: {scenario!r} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path.name} is not valid TOML: {error}") from None
-    source = raw.get("data", {}).get("source") if isinstance(raw.get("data"), dict) else None
-    if isinstance(source, str) and source.endswith(".csv"):
-        raw["data"]["source"] = str((path.parent / source).resolve())
+    _from_folder(raw, path.parent, ("data", "source"), ".csv")
+    _from_folder(raw, path.parent, ("broker", "training", "curve"), ".json")
     for setting in settings:
         key, value = parse_setting(setting)
         set_dotted(raw, key, value)
     return parse(raw)
+
+
+def _from_folder(raw: dict[str, Any], folder: Path, place: tuple[str, ...], suffix: str) -> None:
+    """Let a file's name be relative to the scenario's folder."""
+    *sections, key = place
+    section: Any = raw
+    for step in sections:
+        section = section.get(step) if isinstance(section, dict) else None
+    name = section.get(key) if isinstance(section, dict) else None
+    if isinstance(name, str) and name.endswith(suffix):
+        section[key] = str((folder / name).resolve())
 
 
 def parse(raw: Mapping[str, Any]) -> Experiment:

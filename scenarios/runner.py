@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, TypeVar
 
 import pandas as pd
 from threadpoolctl import ThreadpoolController
@@ -22,6 +24,8 @@ from scenarios.design import markets
 from scenarios.store import Results
 from simulator import Market
 from simulator.config import MarketConfig
+
+Outcome = TypeVar("Outcome")
 
 
 class RunError(RuntimeError):
@@ -59,8 +63,6 @@ class BatchOutcome:
 def run_one(market: MarketConfig, seed: int, replicate: int, tables: Sequence[str]) -> dict[str, pd.DataFrame]:
     """One run: a pure function from a market and its seed to tables.
 
-    Numerical libraries run on one thread, so that results cannot depend on how many workers there are.
-
     Parameters
     ----------
     market : MarketConfig
@@ -70,7 +72,7 @@ def run_one(market: MarketConfig, seed: int, replicate: int, tables: Sequence[st
     tables : sequence of str
         Tables to return.
     """
-    with _threadpools().limit(limits=1):
+    with one_thread():
         model = Market(market, seed, replicate, tables=tables)
         model.run()
         return {table: model.frame(table) for table in tables}
@@ -157,22 +159,55 @@ def run_experiment(
             progress(len(outcome.runs), len(outcome.tracebacks))
 
     arguments = (experiment.seed, experiment.tables, tuple(import_path))
-    if workers == 1 or len(batches) <= 1:
-        for number, jobs in batches.items():
-            keep(number, run_batch(jobs, *arguments))
-        return
-    executor = _processes(min(workers, len(batches)))
+    tasks = {number: (jobs, *arguments) for number, jobs in batches.items()}
     try:
-        futures = {executor.submit(run_batch, jobs, *arguments): number for number, jobs in batches.items()}
-        for future in as_completed(futures):
-            keep(futures[future], future.result())
+        with closing(in_parallel(run_batch, tasks, workers)) as outcomes:
+            for number, outcome in outcomes:
+                keep(number, outcome)
     except BrokenProcessPool:
         raise RunError("a worker process died; finished batches are kept, run the same command to go on") from None
+
+
+def in_parallel(
+    function: Callable[..., Outcome], tasks: Mapping[int, tuple[Any, ...]], workers: int
+) -> Generator[tuple[int, Outcome], None, None]:
+    """Results of a function as they come, each with the number of its task.
+
+    Parameters
+    ----------
+    function : callable
+        A function of a module.
+    tasks : mapping of int to tuple
+        Its arguments by number.
+    workers : int
+        Worker processes; with 1, or for a single task, it is called in this process.
+
+    Raises
+    ------
+    BrokenProcessPool
+        If a worker process dies.
+    """
+    if workers == 1 or len(tasks) <= 1:
+        for number, arguments in tasks.items():
+            yield number, function(*arguments)
+        return
+    executor = _processes(min(workers, len(tasks)))
+    try:
+        futures = {executor.submit(function, *arguments): number for number, arguments in tasks.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
     finally:
-        # After an interrupt the batches in flight are given up; waiting for them could take as long as they do.
+        # After an interrupt the tasks in flight are given up; waiting for them could take as long as they do.
         executor.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Numerical libraries run on one thread, so that results cannot depend on how many workers there are."""
+    with _threadpools().limit(limits=1):
+        yield
 
 
 def _processes(workers: int) -> ProcessPoolExecutor:

@@ -18,6 +18,7 @@ from simulator.pricing.composition import Composition, check_epsilons
 from simulator.pricing.strategy import PRICING
 from simulator.privacy.accounting import Neighbours, Unit
 from simulator.privacy.accounts import Composition as PrivacyComposition
+from simulator.privacy.surrogate import AccuracyCurve, shipped_curve
 from simulator.privacy.training import GAUSSIAN, Method, Model, plan_training
 from simulator.procurement.method import PROCUREMENT
 from simulator.settlement.rule import SETTLEMENT
@@ -66,6 +67,12 @@ class DataConfig(Section):
     features: Count = 10
     classes: Annotated[int, Field(ge=2, strict=True)] = 2
     separation: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 2.0
+
+    def identity(self) -> dict[str, Any]:
+        """What names the data set: its source without folders, and what else its records depend on."""
+        parts = {"synthetic": ("records", "features", "classes", "separation")}.get(self.source, ())
+        found = {"source": Path(self.source).name, **{name: getattr(self, name) for name in parts}}
+        return found if self.label is None else {**found, "label": self.label}
 
     def known_classes(self) -> int:
         """Number of classes as far as it is known without reading the data, else 2."""
@@ -250,6 +257,10 @@ class ValuationConfig(Section):
         return 0.0 if self.empty_utility == "zero" else None
 
 
+#: Settings of training that mean something to the surrogate only.
+SURROGATE_ONLY = ("curve", "records_per_owner")
+
+
 class TrainingConfig(Section):
     """How the private versions are trained.
 
@@ -257,8 +268,9 @@ class TrainingConfig(Section):
     ----------
     model : {"logistic", "svm"}
         Logistic regression, or a support vector machine.
-    method : {"auto", "objective", "amp", "output", "gradient"}
-        Private training method; "auto" is "gradient", the best or nearly so throughout.
+    method : {"auto", "objective", "amp", "output", "gradient", "surrogate"}
+        Private training method; "auto" is "gradient", the best or nearly so throughout, "surrogate" trains nothing and
+        takes accuracy from a calibrated curve.
     neighbours : {"replace-one", "add-remove"}
         Neighbour relation of the guarantee.
     unit : {"record", "owner"}
@@ -266,13 +278,35 @@ class TrainingConfig(Section):
         weigh as much as one record.
     data_norm : float
         Norm to which standardised records are clipped.
+    curve : str, optional
+        Curve of the surrogate: the name of one that comes with the package, or the path of a JSON file; by default
+        the one for the data set. Needed where there are no records.
+    records_per_owner : int, optional
+        Records that the surrogate takes each owner to hold; only, and necessarily, with data.source = "values".
     """
 
     model: Model = "logistic"
-    method: Method = "auto"
+    method: Method | Literal["surrogate"] = "auto"
     neighbours: Neighbours = "replace-one"
     unit: Unit = "record"
     data_norm: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 1.0
+    curve: str | None = None
+    records_per_owner: Count | None = None
+
+    @model_validator(mode="after")
+    def _surrogate_alone(self) -> TrainingConfig:
+        for name in SURROGATE_ONLY:
+            found = getattr(self, name)
+            if self.method != "surrogate" and found is not None:
+                raise ValueError(
+                    f"broker.training.{name}: found {found!r} with method = {self.method!r}; allowed with method = "
+                    "'surrogate' only"
+                )
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """What accuracy depends on: all but the method and what the surrogate alone takes."""
+        return self.model_dump(exclude={"method", *SURROGATE_ONLY})
 
 
 class BrokerConfig(Section):
@@ -360,11 +394,6 @@ class BrokerConfig(Section):
                 f"starting_budget is missing; the pricing strategy {self.pricing!r} surveys nobody, so a version "
                 "that has earned nothing needs a given amount"
             )
-        if self.privacy_accounting == "gaussian" and self.training.method not in GAUSSIAN:
-            raise ValueError(
-                f"privacy_accounting: found 'gaussian' with training.method = {self.training.method!r}, which need not "
-                f"be a Gaussian mechanism; allowed with it are the methods {' and '.join(map(repr, GAUSSIAN))}"
-            )
         if isinstance(self.manufacturing_budget, tuple) and len(self.manufacturing_budget) != len(self.epsilons):
             raise ValueError(
                 f"manufacturing_budget: found {len(self.manufacturing_budget)} amounts; "
@@ -406,6 +435,33 @@ class MarketConfig(Section):
         """Buyers in all segments."""
         return sum(segment.count for segment in self.buyers)
 
+    def accuracy_curve(self) -> AccuracyCurve | None:
+        """The curve that stands in for training, if one does.
+
+        Raises
+        ------
+        ValueError
+            If there is none of that name or in that file, or none for the data.
+        """
+        training = self.broker.training
+        if training.method != "surrogate":
+            return None
+        name = training.curve
+        if name is None:
+            if self.data.source == "values" or self.data.identity() not in SHIPPED_DATA:
+                raise ValueError(
+                    f"broker.training.curve is missing; method 'surrogate' has no curve of its own for "
+                    f"{_words(self.data.identity())}, so it needs the file of one (see `dealer calibrate`)"
+                    + (" or the name of one" if self.data.source == "values" else "")
+                )
+            name = self.data.source
+        try:
+            if name.endswith(".json"):
+                return AccuracyCurve.load(Path(name))
+            return shipped_curve(name, training.model, training.neighbours)
+        except ValueError as error:
+            raise ValueError(f"broker.training.curve: {error}") from error
+
     @model_validator(mode="after")
     def _consistent(self) -> MarketConfig:
         for kind, segments in (("owners", self.owners), ("buyers", self.buyers)):
@@ -437,7 +493,17 @@ class MarketConfig(Section):
                 )
         if not drawn:
             self._check_valuation()
-            training = self.broker.training
+        training = self.broker.training
+        curve = self.accuracy_curve()
+        if curve is not None:
+            _check_curve(self, curve)
+        method = training.method if curve is None else curve.method
+        if self.broker.privacy_accounting == "gaussian" and method not in GAUSSIAN:
+            raise ValueError(
+                f"broker.privacy_accounting: found 'gaussian' for the training method {method!r}, which is no Gaussian "
+                f"mechanism; allowed with it are {', '.join(map(repr, GAUSSIAN))}"
+            )
+        if training.method != "surrogate" and not drawn:
             for epsilon in self.broker.epsilons:
                 try:
                     plan_training(
@@ -473,3 +539,53 @@ class MarketConfig(Section):
             )
         except ValueError as error:
             raise ValueError(f"broker.valuation.game: {error}") from error
+
+
+#: Data sets of which curves come with the package.
+SHIPPED_DATA = [DataConfig(source=name).identity() for name in ("breast_cancer", "iris", "digits", "synthetic")]
+
+
+def _check_curve(market: MarketConfig, curve: AccuracyCurve) -> None:
+    """Refuse a curve that was calibrated for other data, another training or other epsilons than the market's."""
+    broker, data = market.broker, market.data
+    training = broker.training
+    drawn = data.source == "values"
+    if drawn and training.records_per_owner is None:
+        raise ValueError(
+            "broker.training.records_per_owner is missing; with data.source = 'values' the surrogate takes it for the "
+            "number of records of each owner"
+        )
+    if not drawn and training.records_per_owner is not None:
+        raise ValueError(
+            f"broker.training.records_per_owner: found {training.records_per_owner}; allowed with data.source = "
+            "'values' only, elsewhere the owners' records are counted"
+        )
+    low, high = curve.epsilon_range
+    for epsilon in broker.epsilons:
+        if not low <= epsilon <= high:
+            raise ValueError(
+                f"broker.epsilons: found {epsilon:g}; the accuracy curve was calibrated for {low:g} to {high:g}"
+            )
+    total = market.n_owners * (training.records_per_owner or 0)
+    if total > curve.records_range[1]:
+        raise ValueError(
+            f"broker.training.records_per_owner: found {training.records_per_owner}, which makes {total} records in "
+            f"all; the accuracy curve was calibrated for up to {curve.records_range[1]:g}"
+        )
+    if curve.calibration is None:
+        return
+    calibrated = curve.calibration
+    # A setting that the file does not know had its default when the file was written.
+    defaults = {name: field.default for name, field in TrainingConfig.model_fields.items()}
+    pairs: list[tuple[str, Any, Any]] = [("broker.delta", broker.delta, calibrated.delta)]
+    for name, found in training.settings().items():
+        pairs.append((f"broker.training.{name}", found, calibrated.training.get(name, defaults[name])))
+    if not drawn:
+        pairs.append(("data", _words(data.identity()), _words(calibrated.data)))
+    for name, found, allowed in pairs:
+        if found != allowed:
+            raise ValueError(f"{name}: found {found!r}; the accuracy curve was calibrated for {allowed!r}")
+
+
+def _words(identity: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in identity.items())

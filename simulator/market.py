@@ -86,7 +86,9 @@ class Market(mesa.Model):
         self.owners = make_owners(self, config.owners, streams, first_id=1, records=stock.sizes)
         self.buyers = make_buyers(self, config.buyers, streams, first_id=1 + config.n_owners)
         broker_id = 1 + config.n_owners + config.n_buyers
-        self.broker = Broker(self, config.broker, stock, streams, broker_id, rounds=config.rounds)
+        self.broker = Broker(
+            self, config.broker, stock, streams, broker_id, rounds=config.rounds, curve=config.accuracy_curve()
+        )
         self.ledger = Ledger(config.n_buyers, self._privacy_accounts(stock))
         self._log = RoundLog(tables, self.owners.segment_names(), self.buyers.segment_names())
 

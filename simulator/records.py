@@ -68,9 +68,10 @@ class Versions:
     coverage : array of float, shape (l,)
         Shapley coverage of the data behind the version, in [0, 1].
     accuracy : array of float, shape (l,)
-        Share of the test records classified right; NaN for a version that was not trained.
+        Share of the test records classified right, or expected to be by a surrogate; NaN for a version with neither.
     records : array of int, shape (l,)
-        Records the version was trained on; 0 where data are given by their values alone.
+        Records the version was trained on; where data are given by their values alone, what the surrogate takes them
+        for, else 0.
     gaussian : array of bool, shape (l,)
         Whether the version was trained by a Gaussian mechanism, whose privacy composes exactly.
     """

@@ -15,6 +15,7 @@ from simulator.pricing.arguments import SMALLEST
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
 from simulator.pricing.survey import Survey, read_only
 from simulator.privacy.accounts import PrivacyAccounts
+from simulator.privacy.surrogate import AccuracyCurve
 from simulator.privacy.training import GAUSSIAN, train
 from simulator.procurement.method import maximize_coverage
 from simulator.records import Menu, Offers, PriceList, Purchases, Receipts, Sales, Settlement, Versions
@@ -77,6 +78,8 @@ class Broker(MarketAgent):
         Its id among the market's agents.
     rounds : int
         Number of rounds that the market is set to run.
+    curve : AccuracyCurve, optional
+        What stands in for training, where nothing is trained.
     """
 
     def __init__(
@@ -88,10 +91,12 @@ class Broker(MarketAgent):
         unique_id: int,
         *,
         rounds: int,
+        curve: AccuracyCurve | None = None,
     ) -> None:
         super().__init__(model, unique_id)
         self.config = config
         self.stock = stock
+        self.curve = curve
         self.streams = streams
         self.round = 0
         self.rounds = rounds
@@ -237,11 +242,16 @@ class Broker(MarketAgent):
         return Purchases(bought, asked, budgets, np.minimum(bought @ value_shares(valuation.values), 1.0))
 
     def train(self, purchases: Purchases) -> Versions:
-        """Train a private model on the records bought for each version, and measure it on the test set."""
+        """Train a private model on the records bought for each version, and measure it on the test set.
+
+        A surrogate trains and measures nothing: accuracy is its curve at the version's epsilon, coverage and records.
+        """
+        shards, training = self.stock.shards, self.config.training
         available = np.asarray(purchases.bought.any(axis=1))
+        if training.method == "surrogate":
+            return self._predict(purchases, available)
         accuracy = np.full(len(self.epsilons), np.nan)
         records = np.zeros(len(self.epsilons), dtype=int)
-        shards, training = self.stock.shards, self.config.training
         gaussian = np.full(len(self.epsilons), training.method in GAUSSIAN)
         if shards is not None:
             for k in np.flatnonzero(available):
@@ -302,6 +312,20 @@ class Broker(MarketAgent):
         if prices is None or len(survey) == 0:
             return np.zeros(len(self.epsilons))
         return self.strategy.expected_revenue(survey, prices)
+
+    def _predict(self, purchases: Purchases, available: np.ndarray) -> Versions:
+        """Versions as the surrogate sees them; it draws no random numbers."""
+        assert self.curve is not None
+        sizes = self.stock.sizes
+        if sizes is None:
+            sizes = np.full(self.stock.n_owners, self.config.training.records_per_owner)
+        records = purchases.bought @ sizes
+        accuracy = np.full(len(self.epsilons), np.nan)
+        accuracy[available] = self.curve.predict(
+            self.epsilons[available], purchases.coverage[available], records[available]
+        )
+        gaussian = np.full(len(self.epsilons), self.curve.method in GAUSSIAN)
+        return Versions(available, purchases.coverage, accuracy, records, gaussian)
 
     def _budgets(self, survey: Survey, prices: np.ndarray | None) -> np.ndarray:
         fixed = self.config.manufacturing_budget

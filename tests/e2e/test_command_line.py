@@ -19,8 +19,10 @@ from analysis.inputs import read_records
 from analysis.owner_values import OwnerValues
 from analysis.price_lists import SurveyPricing
 from scenarios.experiment import library
+from scenarios.store import Results
 from simulator.pricing import Arbitrage, Pricing, find_arbitrage, maximize_revenue, pricing_strategies
 from simulator.pricing.composition import Composition
+from simulator.privacy.surrogate import AccuracyCurve
 from simulator.procurement import Purchase, maximize_coverage, procurement_methods
 from simulator.streams import Streams
 from simulator.valuation import GramRidgeGame, Valuation, shapley_values, valuation_games
@@ -116,6 +118,7 @@ def test_list_shows_every_class(dealer):
         ["arbitrage"],
         ["procure"],
         ["value"],
+        ["calibrate"],
         ["cache"],
     ],
 )
@@ -638,3 +641,65 @@ def test_cache_shows_and_removes_what_is_kept(dealer, tmp_path, monkeypatch):
     assert "Removed: 1 valuations" in dealer("cache", "--clear")[1]
     assert list((tmp_path / "kept").iterdir()) == []
     assert "Kept: 0 valuations" in dealer("cache")[1]
+
+
+QUICK_CURVE = ["--replicates", 2, "--workers", 1, "--set", "data.source=iris", "--set", "owners.patients.count=8"]
+
+
+def test_a_calibrated_curve_runs_from_the_scenario_s_folder(dealer, tmp_path):
+    code, out, err = dealer("calibrate", "demo", "--out", "own.json", "--plot", "own.png", *QUICK_CURVE)
+    assert code == 0, err
+    curve = AccuracyCurve.load(tmp_path / "own.json")
+    assert f"{100 * curve.calibration.errors.rmse:.2f}" in out
+    assert (tmp_path / "own.png").stat().st_size > 10_000
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "own.json").rename(tmp_path / "mine" / "own.json")
+    text = library()["demo"].read_text().replace('"breast_cancer"', '"iris"').replace("count = 100", "count = 8")
+    text = text.partition("[sweep]")[0] + '[broker.training]\nmethod = "surrogate"\ncurve = "own.json"\n'
+    (tmp_path / "mine" / "my.toml").write_text(text)
+    code, _, err = dealer("run", "mine/my.toml", "--set", "replicates=1", "--set", "rounds=2", "--workers", 1)
+    assert code == 0, err
+    versions = Results(tmp_path / "results" / "demo").table("versions")
+    sold = versions[versions["records"] > 0]
+    expected = curve.predict(sold["epsilon"], sold["coverage"], sold["records"])
+    assert sold["accuracy"].tolist() == expected.tolist()
+
+
+def test_calibrate_prints_as_json_the_curve_it_writes(dealer, tmp_path):
+    code, out, _ = dealer("calibrate", "demo", "--out", "c.json", "--epsilons", "1,4", "--json", *QUICK_CURVE)
+    assert code == 0
+    assert json.loads(out) == json.loads((tmp_path / "c.json").read_text())
+    assert json.loads(out)["epsilon_range"] == [1.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demo", "--out", "c.txt"], "--out: found 'c.txt'; allowed are files that end in .json"),
+        (["demo", "--out", "c.json", "--plot", "c.gif"], "--plot: found 'c.gif'"),
+        (["demo", "--out", "c.json", "--epsilons", "2,1"], "--epsilons: found '2,1'"),
+        (["demo", "--out", "c.json", "--replicates", "1"], "replicates"),
+        (["nothing", "--out", "c.json"], "scenario: found 'nothing'"),
+        (["demo", "--out", "c.json", "--set", "broker.training.method=surrogate"], "method: found 'surrogate'"),
+        (["walkthrough", "--out", "c.json"], "data.source: found 'values'; a calibration trains"),
+        (["demo", "--out", "none/c.json", *QUICK_CURVE, "--epsilons", "1"], "--out: 'none/c.json' cannot be written"),
+    ],
+)
+def test_calibrate_refuses_bad_input_in_one_sentence(dealer, tmp_path, arguments, message):
+    code, out, err = dealer("calibrate", *arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err + out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_refuses_a_curve_for_another_scenario(dealer):
+    surrogate = ["--set", "broker.training.method=surrogate"]
+    for settings, message in (
+        (["--set", "broker.training.curve=digits"], "data: found 'source = breast_cancer'"),
+        (["--set", "broker.delta=1e-6"], "broker.delta: found 1e-06; the accuracy curve was calibrated for 1e-05"),
+        (["--set", "broker.training.curve=gone.json"], "broker.training.curve: found"),
+    ):
+        code, _, err = dealer("run", "demo", *surrogate, *settings)
+        assert code == 2
+        assert message in err

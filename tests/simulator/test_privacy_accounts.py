@@ -268,7 +268,7 @@ def test_the_shard_of_an_owner_of_many_records(make_config):
         (
             {},
             {"privacy_accounting": "gaussian", "training": {"method": "objective"}},
-            "privacy_accounting: found 'gaussian' with training.method = 'objective'",
+            r"broker\.privacy_accounting: found 'gaussian' for the training method 'objective'",
         ),
         ({}, {"privacy_accounting": "renyi"}, "privacy_accounting"),
         ({}, {"training": {"unit": "shard"}}, "unit"),
