@@ -95,7 +95,7 @@ def test_the_curve_says_what_it_was_calibrated_on(small):
     curve, trials = small
     found = curve.calibration
     assert found.data == {"source": "iris"}
-    assert found.training == {"method": "auto", "model": "logistic", "neighbours": "replace-one", "data_norm": 1.0}
+    assert found.training == {"method": "auto"} | TrainingConfig().settings()
     assert (found.delta, found.owners, found.markets, found.trainings) == (1e-5, 12, 4, len(trials))
     assert curve.epsilon_range == (0.5, 8.0)
     assert curve.records_range == (10.0, 120.0)
