@@ -128,17 +128,27 @@ def money_left(budget: float, costs: np.ndarray) -> tuple[float, float]:
     half = (math.nextafter(budget, math.inf) - budget) / 2
     if math.frexp(budget)[0] * 2**53 % 2:
         half = math.nextafter(half, 0.0)
-    amounts = [budget, half, *(-costs).tolist()]
+    return pay((budget, half), costs)
+
+
+def pay(money: tuple[float, float], costs: np.ndarray) -> tuple[float, float]:
+    """What is left of money, given and returned as a float and what it lacks, when `costs` are paid."""
+    amounts = [*money, *(-costs).tolist()]
     left = math.fsum(amounts)
     return left, math.fsum([*amounts, -left])
 
 
 def fill(order: np.ndarray, costs: np.ndarray, budget: float) -> np.ndarray:
     """Take candidates in the order given, skipping those that no longer fit; their positions."""
+    return fill_within(order, costs, money_left(budget, costs[:0]))
+
+
+def fill_within(order: np.ndarray, costs: np.ndarray, money: tuple[float, float]) -> np.ndarray:
+    """`fill`, with money as `money_left` returns it."""
     asked = costs[order]
     # All in one go as far as a running sum of floats is safely below the budget, then one by one, exactly.
-    sure = int(np.searchsorted(np.cumsum(asked), budget * (1 - SLACK), "right"))
-    left, rest = money_left(budget, asked[:sure])
+    sure = int(np.searchsorted(np.cumsum(asked), money[0] * (1 - SLACK), "right"))
+    left, rest = pay(money, asked[:sure])
     chosen = order[:sure].tolist()
     close = sure + np.flatnonzero(asked[sure:] <= left)
     for position, cost in zip(order[close].tolist(), asked[close].tolist(), strict=True):
