@@ -6,6 +6,7 @@ import heapq
 import math
 from dataclasses import dataclass
 from itertools import count
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 FIRST_STATES = 1 << 13
 #: Owners that a branch decides on at once.
 DECIDED = 10
+#: What it takes to part a branch and to begin the search of one, in states.
+PARTS_STATES, SEARCH_STATES = 1 << 10, 1 << 11
 #: Share of the gap between bound and best set that branching has to close.
 HELPFUL = 0.1
 #: The costs of real owners are recognised as multiples of an amount up to so many times it.
@@ -60,15 +63,20 @@ class Exact(ProcurementMethod):
     max_states : int
         States to make in all, >= 1: a limit on time (some 0.3 microseconds each) and memory (some 60 bytes
         each). Where they do not suffice, the bound says how far from optimal the set may be.
+    gap : float
+        The search ends when the bound is known to be above the value of the set found by no more than this share
+        of it, in [0, 1).
     """
 
     name = "exact"
     source = "Pisinger (1997), a minimal algorithm for the 0-1 knapsack problem; Horowitz and Sahni (1974)"
 
-    def __init__(self, *, max_states: int = 2**22) -> None:
-        if not isinstance(max_states, int) or isinstance(max_states, bool) or max_states < 1:
+    def __init__(self, *, max_states: int = 2**22, gap: float = GAP) -> None:
+        if not isinstance(max_states, Integral) or isinstance(max_states, bool) or max_states < 1:
             raise ValueError(f"max_states: found {max_states!r}; allowed is a whole number >= 1")
-        self.max_states = max_states
+        if not isinstance(gap, Real) or isinstance(gap, bool) or not 0 <= gap < 1:
+            raise ValueError(f"gap: found {gap!r}; allowed are shares >= 0 and < 1")
+        self.max_states, self.gap = int(max_states), float(gap)
 
     def choose(
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator
@@ -78,7 +86,7 @@ class Exact(ProcurementMethod):
             return np.arange(len(values)), total(values)
         free, asking = np.flatnonzero(costs == 0), np.flatnonzero(costs > 0)
         asking = asking[by_value_per_cost(values[asking], costs[asking])]  # orders of parts of it are quick to find
-        tree = _Tree(values[asking], costs[asking], budget)
+        tree = _Tree(values[asking], costs[asking], budget, self.gap)
         bound = tree.run(self.max_states)
         return np.concatenate([free, asking[tree.record.owners]]), total(values[free]) + bound
 
@@ -217,9 +225,9 @@ class _States:
 class _Record:
     """The best set found so far, in whatever branch."""
 
-    def __init__(self, values: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, gap: float) -> None:
         self.owners, self.value = np.empty(0, dtype=int), 0.0
-        self.value_step = _common_step(values)
+        self.value_step, self.gap = _common_step(values), gap
 
     def offer(self, value: float, *parts: np.ndarray) -> None:
         """Take a set of that value if it is better."""
@@ -234,7 +242,7 @@ class _Record:
     @property
     def enough(self) -> float:
         """A bound as low as this is as good as reached."""
-        return self.value * (1 + GAP)
+        return self.value * (1 + self.gap)
 
     def attainable(self, bound: float) -> float:
         """What a set may be worth by a bound, and at least the best set found is."""
@@ -252,43 +260,70 @@ class _Branch:
     open: np.ndarray  # increasing
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """A branch parted by all decisions on a few owners."""
+
+    whole: _Branch  # what is left of it when these owners are neither bought nor open
+    owners: np.ndarray
+    values: np.ndarray
+    costs: np.ndarray
+    ways: np.ndarray  # of bool, whom each part buys
+    bounds: np.ndarray
+
+    def branch(self, way: int) -> _Branch | None:
+        """A part as a branch, if it is affordable."""
+        chosen = self.ways[way]
+        money = pay(self.whole.money, self.costs[chosen])
+        if money[0] + money[1] < 0:
+            return None
+        worth = self.whole.worth + total(self.values[chosen])
+        return _Branch((*self.whole.bought, self.owners[chosen]), worth, money, self.whole.open)
+
+
 class _Tree:
     """Branches that hold all sets better than the best one found, for offers in greedy order of which none is free."""
 
-    def __init__(self, values: np.ndarray, costs: np.ndarray, budget: float) -> None:
+    def __init__(self, values: np.ndarray, costs: np.ndarray, budget: float, gap: float) -> None:
         step = _common_step(costs)
         if step:
             budget -= math.fmod(budget, step)  # no set costs an amount in between
         self.values, self.costs, self.unit = values, costs, 0.0 if step else _common_unit(costs)
-        self.record = _Record(values)
+        self.record = _Record(values, gap)
         self.whole = _Branch((), 0.0, money_left(budget, costs[:0]), np.arange(len(values)))
 
     def run(self, max_states: int) -> float:
         """Look for better sets; returns the bound on any."""
         number = count()  # of branches with the same bound the earlier goes first
-        queue: list[tuple[float, int, _Branch | _Search]] = [(-math.inf, next(number), self.whole)]
-        made = 0
-        while queue:
-            bound, _, node = heapq.heappop(queue)
-            bound = -bound
-            if bound <= self.record.enough or made >= max_states:
-                return self.record.attainable(bound)
-            if isinstance(node, _Branch):
-                made += len(node.open) // 2 if node is not self.whole else 0
-                node = _Search(self.values, self.costs, node, self.unit, self.record)
-            bound = min(bound, node.run(max_states - made))
-            made += node.made
-            parts: list[tuple[float, _Branch | _Search]] = [(bound, node)]
+        queue: list[tuple[float, int, _Search | tuple[_Parts, int]]] = []
+        search, bound, made = _Search(self.values, self.costs, self.whole, self.unit, self.record), math.inf, 0
+        while True:
+            bound = min(bound, search.run(max_states - made))
+            made += search.made
+            parts = None
             if self.record.enough < bound and made < max_states:
-                made += 1 << DECIDED
-                branches = node.branches(bound)
-                best = max((part[0] for part in branches), default=0.0)
-                if best <= bound - HELPFUL * (bound - self.record.value):
-                    parts = branches
-            for bound, node in parts:
-                if bound > self.record.next_value:
-                    heapq.heappush(queue, (-bound, next(number), node))
-        return self.record.value
+                parts = search.parts(bound)
+                made += PARTS_STATES
+            if parts is not None:
+                for way in np.flatnonzero(parts.bounds > self.record.next_value).tolist():
+                    heapq.heappush(queue, (-float(parts.bounds[way]), next(number), (parts, way)))
+            elif bound > self.record.next_value:
+                heapq.heappush(queue, (-bound, next(number), search))
+            while True:
+                if not queue:
+                    return self.record.value
+                bound = -queue[0][0]
+                if bound <= self.record.enough or made >= max_states:
+                    return self.record.attainable(bound)
+                _, _, node = heapq.heappop(queue)
+                if isinstance(node, _Search):
+                    search = node
+                    break
+                branch = node[0].branch(node[1])
+                if branch is not None:
+                    search = _Search(self.values, self.costs, branch, self.unit, self.record)
+                    made += SEARCH_STATES + len(branch.open) // 2
+                    break
 
 
 class _Search:
@@ -356,39 +391,36 @@ class _Search:
         self._join()
         return self.record.value
 
-    def branches(self, bound: float) -> list[tuple[float, _Branch]]:
-        """The branch parted by all decisions on the owners that matter most, each part with a bound.
+    def parts(self, bound: float) -> _Parts | None:
+        """The branch parted by all decisions on the owners that matter most; None if that brings little.
 
-        Owners matter that are dear and whose decision is not settled by their loss. Parts in which no better set can
-        be are left out; no part is worth more than the `bound` on the whole.
+        Owners matter that are dear and whose decision is not settled by their loss. No part is worth more than the
+        `bound` on the whole.
         """
         room = self.room[:, None]
-        if (room <= 0).any():
-            return []
         share = (self.turning / room).max(axis=0)
         unsettled = np.flatnonzero(share <= 1)
         weight = self.costs[unsettled] * (1 - share[unsettled])
         decided = unsettled[np.argsort(-weight, kind="stable")[:DECIDED]]
         rest = np.setdiff1d(unsettled, decided, assume_unique=True)
         settled = np.flatnonzero(self.inside & (share > 1))
+        taken = (*self.branch.bought, self.owners[settled])
         money = pay(self.branch.money, self.costs[settled])
-        worth = self.branch.worth + total(self.values[settled])
+        whole = _Branch(taken, self.branch.worth + total(self.values[settled]), money, self.owners[rest])
 
-        ways = (np.arange(1 << len(decided))[:, None] >> np.arange(len(decided))) & 1 == 1
         # The fractional problem of all parts at once, with running sums that err by less than `slack`.
         slack = 1 + (len(rest) + 100) * 2.0**-52
-        left = np.maximum(money[0] - ways @ self.costs[decided], 0.0) + money[0] * (slack - 1)
+        ways = (np.arange(1 << len(decided))[:, None] >> np.arange(len(decided))) & 1 == 1
+        left = money[0] - ways @ self.costs[decided]
+        ways, left = ways[left >= money[0] * (1 - slack)], left[left >= money[0] * (1 - slack)]
+        left = np.maximum(left, 0.0) + money[0] * (slack - 1)
+        fixed = whole.worth + ways @ self.values[decided]
         spent, bought = (np.append(0.0, np.cumsum(amounts[rest])) for amounts in (self.costs, self.values))
-        bounds = (worth + ways @ self.values[decided] + np.interp(left * slack, spent, bought)) * slack
-        parts = []
-        for part in np.flatnonzero(bounds > self.record.next_value).tolist():
-            chosen = decided[ways[part]]
-            after = pay(money, self.costs[chosen])
-            if after[0] + after[1] >= 0:
-                taken = (*self.branch.bought, self.owners[settled], self.owners[chosen])
-                branch = _Branch(taken, worth + total(self.values[chosen]), after, self.owners[rest])
-                parts.append((min(bound, float(bounds[part])), branch))
-        return parts
+        bounds = np.minimum((fixed + np.interp(left * slack, spent, bought)) * slack, bound)
+        in_reach = fixed + bought[np.searchsorted(spent, left, "right") - 1]
+        if bounds.max() - max(in_reach.max(), self.record.value) > (1 - HELPFUL) * (bound - self.record.value):
+            return None
+        return _Parts(whole, self.owners[decided], self.values[decided], self.costs[decided], ways, bounds)
 
     def _candidates(self) -> list[int]:
         """Owners in the order in which they are opened, the first one last.
