@@ -46,8 +46,8 @@ class Exact(ProcurementMethod):
     opened to decision in the order of that loss, and only sets whose losses add up to less than the gap
     between the bound and the best set found are looked at. The owners opened go in turn to two lists of
     states, each the decisions on its owners that no other of the list undercuts in cost and value; the best
-    pair of states, one of each list, is found by one sorted look-up a state. The search ends when the next
-    owner's loss exceeds the gap.
+    pair of states, one of each list, is found by one sorted look-up a state. The search ends when the losses
+    of those left exceed the gap.
 
     One price fits all only where no owner is dear beside what is left of the budget. Where the search does
     not end soon, the few owners that matter most are decided on in all ways; what is then left of the
@@ -294,7 +294,7 @@ class _Tree:
 
     def run(self, max_states: int) -> float:
         """Look for better sets; returns the bound on any."""
-        number = count()  # of branches with the same bound the earlier goes first
+        number = count(0, -1)  # of branches with the same bound the one last looked at goes first
         queue: list[tuple[float, int, _Search | tuple[_Parts, int]]] = []
         search, bound, made = _Search(self.values, self.costs, self.whole, self.unit, self.record), math.inf, 0
         while True:
@@ -349,7 +349,7 @@ class _Search:
         outside = ~self.inside
         reach = total(self.costs[self.inside]) * (1 + SLACK), total(self.values[outside]) + SLACK * record.value
         self.lists = (_States(len(relaxed), *reach), _States(len(relaxed), *reach))
-        self.candidates = self._candidates()
+        self.sides = [self._to_open(self.inside), self._to_open(outside)]
         self.made, self.limit, self.joined = 0, FIRST_STATES, 32
 
     @property
@@ -369,19 +369,21 @@ class _Search:
         """
         self.made, limit = 0, min(self.limit, max_states)
         self.limit *= 2
-        while self.candidates:
-            owner = self.candidates[-1]
+        while all(map(len, self.lists)):
             if sum(map(len, self.lists)) >= 2 * self.joined:
                 self._join()
                 self.joined = max(self.joined, sum(map(len, self.lists)))
             if self.bounds.min() <= self.record.enough:
                 return float(self.bounds.min())
-            if (self.turning[:, owner] > self.room).any() or not all(map(len, self.lists)):
+            # Where the next owner of a side loses too much, all the others of the side do.
+            self.sides = [side for side in self.sides if side and (self.turning[:, side[-1]] <= self.room).all()]
+            if not self.sides:
                 break
             if self.made >= limit:
                 self._join()
-                return float((self.bounds - self.turning[:, owner]).min())
-            self.candidates.pop()
+                return max(float((self.bounds - self.turning[:, side[-1]]).min()) for side in self.sides)
+            owner = self.sides[0].pop()
+            self.sides.reverse()
             states = min(self.lists, key=len)
             sign = -1.0 if self.inside[owner] else 1.0
             loss = self.keeping[:, owner], self.turning[:, owner]
@@ -422,18 +424,16 @@ class _Search:
             return None
         return _Parts(whole, self.owners[decided], self.values[decided], self.costs[decided], ways, bounds)
 
-    def _candidates(self) -> list[int]:
-        """Owners in the order in which they are opened, the first one last.
+    def _to_open(self, side: np.ndarray) -> list[int]:
+        """Owners of one side, in the set or outside, in the order in which they are opened, the first one last.
 
-        By loss, and where that ties in turn from inside and outside the set, at all sorts of costs.
+        By loss; where that ties first those whom it is a loss not to turn, then at all sorts of costs.
         """
-        owners = np.flatnonzero((self.turning <= self.room[:, None]).all(axis=0))
+        owners = np.flatnonzero((self.turning <= self.room[:, None]).all(axis=0) & side)
         without = (self.bounds[:, None] - self.turning[:, owners]).min(axis=0)
-        turn = np.empty(len(owners))
-        for side in (self.inside[owners], ~self.inside[owners]):
-            rank = np.argsort(np.argsort(self.costs[owners[side]]))
-            turn[side] = np.argsort(np.argsort(rank * GOLDEN % 1.0))
-        return owners[np.lexsort((turn, -without))][::-1].tolist()
+        kept = self.keeping[:, owners].max(axis=0)
+        rank = np.argsort(np.argsort(self.costs[owners]))
+        return owners[np.lexsort((rank * GOLDEN % 1.0, -kept, -without))][::-1].tolist()
 
     def _join(self) -> None:
         """Find the best affordable pair of states, one of each list."""
