@@ -419,10 +419,16 @@ class _Search:
         fixed = whole.worth + ways @ self.values[decided]
         spent, bought = (np.append(0.0, np.cumsum(amounts[rest])) for amounts in (self.costs, self.values))
         bounds = np.minimum((fixed + np.interp(left * slack, spent, bought)) * slack, bound)
+        parts = _Parts(whole, self.owners[decided], self.values[decided], self.costs[decided], ways, bounds)
+
+        gap = bound - self.record.value
         in_reach = fixed + bought[np.searchsorted(spent, left, "right") - 1]
-        if bounds.max() - max(in_reach.max(), self.record.value) > (1 - HELPFUL) * (bound - self.record.value):
-            return None
-        return _Parts(whole, self.owners[decided], self.values[decided], self.costs[decided], ways, bounds)
+        best = int(np.argmax(in_reach))
+        branch = parts.branch(best) if in_reach[best] > self.record.value else None
+        if branch is not None:
+            chosen = rest[fill_within(np.arange(len(rest)), self.costs[rest], branch.money)]
+            self.record.offer(branch.worth + total(self.values[chosen]), *branch.bought, self.owners[chosen])
+        return parts if bounds.max() - self.record.value <= (1 - HELPFUL) * gap else None
 
     def _to_open(self, side: np.ndarray) -> list[int]:
         """Owners of one side, in the set or outside, in the order in which they are opened, the first one last.
