@@ -27,7 +27,7 @@ from simulator.procurement.method import (
 ROUNDING = 1e-14
 GOLDEN = (math.sqrt(5) - 1) / 2
 #: States that a search makes before branching is tried; doubled each time that it does not help.
-FIRST_STATES = 1 << 13
+FIRST_STATES = 1 << 11
 #: Owners that a branch decides on at once.
 DECIDED = 10
 #: What it takes to part a branch and to begin the search of one, in states.
@@ -43,11 +43,11 @@ class Exact(ProcurementMethod):
 
     With the price lambda of the fractional problem, buying whoever has value > lambda cost is optimal but
     for its budget. To decide otherwise on an owner loses |value - lambda cost| of the bound, so owners are
-    opened to decision in the order of that loss, and only sets whose losses add up to less than the gap
-    between the bound and the best set found are looked at. The owners opened go in turn to two lists of
-    states, each the decisions on its owners that no other of the list undercuts in cost and value; the best
-    pair of states, one of each list, is found by one sorted look-up a state. The search ends when the losses
-    of those left exceed the gap.
+    opened to decision in the order of that loss, in turn from those bought and the others, and only sets
+    whose losses add up to less than the gap between the bound and the best set found are looked at. The
+    owners opened go to two lists of states, each the decisions on its owners that no other of the list
+    undercuts in cost and value; the best pair of states, one of each list, is found by one sorted look-up a
+    state. The search ends when the loss of any owner left exceeds the gap.
 
     One price fits all only where no owner is dear beside what is left of the budget. Where the search does
     not end soon, the few owners that matter most are decided on in all ways; what is then left of the
@@ -56,15 +56,19 @@ class Exact(ProcurementMethod):
     Where the number of owners that fit is what binds (value = cost + a constant), the bound charges each
     owner a fee as well; where all costs are multiples of one amount, it counts on no other amounts. Owners
     whose losses all tie (one value per cost) leave nothing to certify but the bound itself; there the search
-    ends when the gap is below 1e-12 of the value.
+    takes the longest, up to a second, and a larger `gap` ends it sooner.
+
+    Not every market can be certified in time. Where thousands of owners are of one size, or of two, and are
+    worth a constant less than they cost or share no amount to count in, the bound exceeds any set by up to
+    the value of an owner, and so may the gap that remains.
 
     Parameters
     ----------
     max_states : int
-        States to make in all, >= 1: a limit on time (some 0.3 microseconds each) and memory (some 60 bytes
-        each). Where they do not suffice, the bound says how far from optimal the set may be.
+        States to make in all, >= 1: a limit on time (some 0.3 microseconds each) and memory (some 150 bytes
+        each at most). Where they do not suffice, the bound says how far from optimal the set may be.
     gap : float
-        The search ends when the bound is known to be above the value of the set found by no more than this share
+        The search ends when the bound is known to exceed the value of the set found by no more than this share
         of it, in [0, 1).
     """
 
@@ -301,7 +305,7 @@ class _Tree:
             bound = min(bound, search.run(max_states - made))
             made += search.made
             parts = None
-            if self.record.enough < bound and made < max_states:
+            if max(self.record.enough, self.record.next_value) < bound and made < max_states:
                 parts = search.parts(bound)
                 made += PARTS_STATES
             if parts is not None:
@@ -376,7 +380,8 @@ class _Search:
             if self.bounds.min() <= self.record.enough:
                 return float(self.bounds.min())
             # Where the next owner of a side loses too much, all the others of the side do.
-            self.sides = [side for side in self.sides if side and (self.turning[:, side[-1]] <= self.room).all()]
+            room = self.room
+            self.sides = [side for side in self.sides if side and (self.turning[:, side[-1]] <= room).all()]
             if not self.sides:
                 break
             if self.made >= limit:
@@ -387,8 +392,8 @@ class _Search:
             states = min(self.lists, key=len)
             sign = -1.0 if self.inside[owner] else 1.0
             loss = self.keeping[:, owner], self.turning[:, owner]
-            states.decide(owner, sign * self.costs[owner], sign * self.values[owner], loss, self.room)
-            self._prune(states)
+            states.decide(owner, sign * self.costs[owner], sign * self.values[owner], loss, room)
+            states.prune(room, self.left[0], self.needed)
             self.made += len(states)
         self._join()
         return self.record.value
@@ -469,10 +474,7 @@ class _Search:
         found = np.flatnonzero(inside)
         self.record.offer(self.branch.worth + total(self.values[found]), *self.branch.bought, self.owners[found])
         for states in self.lists:
-            self._prune(states)
-
-    def _prune(self, states: _States) -> None:
-        states.prune(self.room, self.left[0], self.needed)
+            states.prune(self.room, self.left[0], self.needed)
 
 
 def _reach(money: float, unit: float) -> float:

@@ -180,7 +180,7 @@ def maximize_coverage(
     costs : array of float, shape (n,)
         Compensation each owner asks, in money, >= 0; `inf`, and whatever exceeds 1e100, is never affordable.
     budget : float
-        Money to spend, from 0 to 1e100.
+        Money to spend, >= 0 and finite.
     method : str
         Name of a procurement method, see `procurement_methods`.
     rng : numpy.random.Generator, optional
@@ -253,6 +253,6 @@ def _checked(values: ArrayLike, costs: ArrayLike, budget: Any) -> tuple[np.ndarr
         money = float(budget)
     except OverflowError:
         money = math.inf
-    if not 0 <= money <= LARGEST:
-        raise ValueError(f"budget must be a number from 0 to {LARGEST:g}, found {budget!s:.40}")
-    return v, c, money
+    if not 0 <= money < math.inf:
+        raise ValueError(f"budget must be >= 0 and finite, found {budget!s:.40}")
+    return v, c, min(money, LARGEST**2)  # which pays for everybody
