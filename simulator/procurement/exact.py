@@ -27,7 +27,7 @@ from simulator.procurement.method import (
 ROUNDING = 1e-14
 GOLDEN = (math.sqrt(5) - 1) / 2
 #: States that a search makes before branching is tried; doubled each time that it does not help.
-FIRST_STATES = 1 << 11
+FIRST_STATES = 1 << 13
 #: Owners that a branch decides on at once.
 DECIDED = 10
 #: What it takes to part a branch and to begin the search of one, in states.
@@ -80,7 +80,8 @@ class Exact(ProcurementMethod):
             raise ValueError(f"max_states: found {max_states!r}; allowed is a whole number >= 1")
         if not isinstance(gap, Real) or isinstance(gap, bool) or not 0 <= gap < 1:
             raise ValueError(f"gap: found {gap!r}; allowed are shares >= 0 and < 1")
-        self.max_states, self.gap = int(max_states), float(gap)
+        self.max_states: int = int(max_states)
+        self.gap: float = float(gap)
 
     def choose(
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator

@@ -33,7 +33,7 @@ class CostGrid(ProcurementMethod):
     def __init__(self, *, grid: int = 10_000) -> None:
         if not isinstance(grid, Integral) or isinstance(grid, bool) or not 1 <= grid <= MOST_CELLS:
             raise ValueError(f"grid: found {grid!r}; allowed is a whole number of cells from 1 to {MOST_CELLS:,}")
-        self.grid = int(grid)
+        self.grid: int = int(grid)
 
     def choose(
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator

@@ -47,7 +47,7 @@ class GuessGreedy(ProcurementMethod):
     def __init__(self, *, alpha: float = 0.5) -> None:
         if not (isinstance(alpha, Real) and not isinstance(alpha, bool) and 0 < alpha <= 1):
             raise ValueError(f"alpha: found {alpha!r}; allowed are shares > 0 and <= 1")
-        self.seed_size = math.ceil(1 / max(float(alpha), SLACK) - SLACK)
+        self.seed_size: int = math.ceil(1 / max(float(alpha), SLACK) - SLACK)
 
     def choose(
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator

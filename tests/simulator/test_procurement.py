@@ -233,6 +233,8 @@ def test_branches_lose_no_set(decided, monkeypatch):
         if case % 3 == 0:
             values, costs = 10.0 ** rng.uniform(-10, 10, (2, n))
         budget = math.fsum(costs[rng.random(n) < 0.5]) if case % 2 else math.fsum(costs) * 10 ** rng.uniform(-2, 0)
+        if case % 4 == 1:  # a set that overspends by rounding alone
+            budget = math.nextafter(budget, 0.0)
         max_states = int(rng.choice([1, 50, 500, 2**22]))
         best = best_value(values, costs, budget)
         bought = maximize_coverage(values, costs, budget, max_states=max_states)
@@ -263,6 +265,9 @@ def many_offers(kind, n):
         case "records":  # one sensitivity, and base prices by records
             values = rng.gamma(2.0, 1.0, n)
             costs = rng.geometric(0.02, n) * np.exp(2.0 * 0.35)
+        case "three sensitivities":
+            values = rng.gamma(2.0, 1.0, n)
+            costs = values * np.exp(rng.choice([0.2, 0.4, 0.8], n))
         case "exponents":  # a few of the largest sensitivities ask for nearly all of the money
             values = rng.uniform(0.0, 1.0, n)
             costs = values * np.exp(8.0 * rng.exponential(0.5, n))
@@ -299,6 +304,7 @@ def many_offers(kind, n):
     "kind",
     [
         *("sensitivities", "uncorrelated", "one value per cost", "strongly correlated", "whole", "records"),
+        "three sensitivities",
         *("exponents", "lognormal", "wide", "one dear owner", "five dear owners", "crumbs"),
     ],
 )
@@ -307,11 +313,11 @@ def test_exact_certifies_its_optimum_among_many(kind, n):
     bought = maximize_coverage(values, costs, budget)
     assert math.fsum(costs[bought.owners]) <= budget
     # Where all losses tie the search may end at its limit of states, close to the gap at which it would stop.
-    tied = kind in ("one value per cost", "strongly correlated")
+    tied = kind in ("one value per cost", "strongly correlated", "three sensitivities")
     assert bought.bound <= bought.value * (1 + (10 * GAP if tied else GAP))
 
 
-@pytest.mark.parametrize("kind", ["exponents", "one dear owner"])
+@pytest.mark.parametrize("kind", ["exponents", "one dear owner", "three sensitivities"])
 def test_exact_certifies_its_optimum_among_a_hundred_thousand(kind):
     values, costs, budget = many_offers(kind, 100_000)
     bought = maximize_coverage(values, costs, budget)
