@@ -325,6 +325,15 @@ def test_exact_certifies_its_optimum_among_a_hundred_thousand(kind):
     assert bought.bound <= bought.value * (1 + GAP)
 
 
+def test_whom_greedy_bought_with_the_last_money_is_soon_given_up():
+    """Where all others tie, the one owner of a worse value per cost costs more than the search can make good."""
+    rng = np.random.default_rng(13)
+    values = rng.gamma(2.0, 1.0, 10_000)
+    costs = values * np.exp(rng.choice([0.2, 0.4, 0.8], 10_000))
+    bought = maximize_coverage(values, costs, 0.4 * math.fsum(costs), max_states=2**19)
+    assert bought.bound <= bought.value * (1 + GAP)
+
+
 def test_a_search_may_end_at_a_gap():
     values, costs, budget = many_offers("one value per cost", 1000)
     best, found = (maximize_coverage(values, costs, budget, gap=gap) for gap in (GAP, 1e-6))
