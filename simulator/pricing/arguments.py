@@ -26,9 +26,26 @@ def as_numbers(name: str, given: ArrayLike) -> np.ndarray:
         raise ValueError(f"{name} must be a table of numbers, found rows of different lengths") from None
     if isinstance(found, np.ma.MaskedArray):
         found = np.ma.filled(found.astype(float), np.nan)
+    if found.dtype == object:
+        found = _as_floats(found)
     if found.size and found.dtype.kind not in "iuf":
         raise ValueError(f"{name} must be numbers, found {type(found.flat[0]).__name__} ({found.flat[0]!s:.40})")
     return np.asarray(found, dtype=float)
+
+
+def _as_floats(objects: np.ndarray) -> np.ndarray:
+    """An array of Python's numbers as floats; of anything else, what is none."""
+    numbers = []
+    for thing in objects.flat:
+        try:
+            if isinstance(thing, bool) or not isinstance(thing, Real):
+                raise TypeError
+            numbers.append(float(thing))
+        except (OverflowError, TypeError):
+            wrong = np.empty(1, dtype=object)
+            wrong[0] = thing
+            return wrong
+    return np.array(numbers, dtype=float).reshape(objects.shape)
 
 
 def extremes(name: str, numbers: np.ndarray, lowest: float = SMALLEST) -> tuple[float, float]:

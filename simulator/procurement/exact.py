@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from dataclasses import dataclass
+from itertools import count
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,9 @@ from simulator.procurement.method import (
     SLACK,
     ProcurementMethod,
     by_value_per_cost,
-    fill,
+    fill_within,
     money_left,
+    pay,
     total,
     two_sum,
 )
@@ -22,6 +26,16 @@ from simulator.procurement.method import (
 #: Sums of values are trusted to this, relatively.
 ROUNDING = 1e-14
 GOLDEN = (math.sqrt(5) - 1) / 2
+#: States that a search makes before branching is tried; doubled each time that it does not help.
+FIRST_STATES = 1 << 13
+#: Owners that a branch decides on at once.
+DECIDED = 10
+#: What it takes to part a branch and to begin the search of one, in states.
+PARTS_STATES, SEARCH_STATES = 1 << 10, 1 << 11
+#: Share of the gap between bound and best set that branching has to close.
+HELPFUL = 0.1
+#: The costs of real owners are recognised as multiples of an amount up to so many times it.
+MOST_UNITS = 1 << 20
 
 
 class Exact(ProcurementMethod):
@@ -29,30 +43,45 @@ class Exact(ProcurementMethod):
 
     With the price lambda of the fractional problem, buying whoever has value > lambda cost is optimal but
     for its budget. To decide otherwise on an owner loses |value - lambda cost| of the bound, so owners are
-    opened to decision in the order of that loss, and only sets whose losses add up to less than the gap
-    between the bound and the best set found are looked at. The owners opened go in turn to two lists of
-    states, each the decisions on its owners that no other of the list undercuts in cost and value; the best
-    pair of states, one of each list, is found by one sorted look-up a state. The search ends when the next
-    owner's loss exceeds the gap.
+    opened to decision in the order of that loss, in turn from those bought and the others, and only sets
+    whose losses add up to less than the gap between the bound and the best set found are looked at. The
+    owners opened go to two lists of states, each the decisions on its owners that no other of the list
+    undercuts in cost and value; the best pair of states, one of each list, is found by one sorted look-up a
+    state. The search ends when the loss of any owner left exceeds the gap.
+
+    One price fits all only where no owner is dear beside what is left of the budget. Where the search does
+    not end soon, the few owners that matter most are decided on in all ways; what is then left of the
+    budget has a price of its own, a tighter bound and a search for each, the most promising first.
 
     Where the number of owners that fit is what binds (value = cost + a constant), the bound charges each
-    owner a fee as well. Owners whose losses all tie (one value per cost) leave nothing to certify but the
-    bound itself; there the search ends when the gap is below 1e-12 of the value.
+    owner a fee as well; where all costs are multiples of one amount, it counts on no other amounts. Owners
+    whose losses all tie (one value per cost) leave nothing to certify but the bound itself; there the search
+    takes the longest, up to a second, and a larger `gap` ends it sooner.
+
+    Not every market can be certified in time. Where thousands of owners are of one size, or of two, and are
+    worth a constant less than they cost or share no amount to count in, the bound exceeds any set by up to
+    the value of an owner, and so may the gap that remains.
 
     Parameters
     ----------
     max_states : int
-        States to make in all, >= 1: a limit on time (some 0.3 microseconds each) and memory (some 60 bytes
-        each). Where they do not suffice, the bound says how far from optimal the set may be.
+        States to make in all, >= 1: a limit on time (some 0.3 microseconds each) and memory (some 150 bytes
+        each at most). Where they do not suffice, the bound says how far from optimal the set may be.
+    gap : float
+        The search ends when the bound is known to exceed the value of the set found by no more than this share
+        of it, in [0, 1).
     """
 
     name = "exact"
     source = "Pisinger (1997), a minimal algorithm for the 0-1 knapsack problem; Horowitz and Sahni (1974)"
 
-    def __init__(self, *, max_states: int = 2**22) -> None:
-        if not isinstance(max_states, int) or isinstance(max_states, bool) or max_states < 1:
+    def __init__(self, *, max_states: int = 2**22, gap: float = GAP) -> None:
+        if not isinstance(max_states, Integral) or isinstance(max_states, bool) or max_states < 1:
             raise ValueError(f"max_states: found {max_states!r}; allowed is a whole number >= 1")
-        self.max_states = max_states
+        if not isinstance(gap, Real) or isinstance(gap, bool) or not 0 <= gap < 1:
+            raise ValueError(f"gap: found {gap!r}; allowed are shares >= 0 and < 1")
+        self.max_states: int = int(max_states)
+        self.gap: float = float(gap)
 
     def choose(
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator
@@ -61,9 +90,10 @@ class Exact(ProcurementMethod):
         if total(costs) <= budget:
             return np.arange(len(values)), total(values)
         free, asking = np.flatnonzero(costs == 0), np.flatnonzero(costs > 0)
-        search = _Search(values[asking], costs[asking], budget)
-        bound = search.run(self.max_states)
-        return np.concatenate([free, asking[search.best]]), total(values[free]) + bound
+        asking = asking[by_value_per_cost(values[asking], costs[asking])]  # orders of parts of it are quick to find
+        tree = _Tree(values[asking], costs[asking], budget, self.gap)
+        bound = tree.run(self.max_states)
+        return np.concatenate([free, asking[tree.record.owners]]), total(values[free]) + bound
 
 
 @dataclass(frozen=True)
@@ -197,65 +227,225 @@ class _States:
         )
 
 
-class _Search:
-    """The search outward from the greedy set, for offers of which none is free."""
+class _Record:
+    """The best set found so far, in whatever branch."""
 
-    def __init__(self, values: np.ndarray, costs: np.ndarray, budget: float) -> None:
+    def __init__(self, values: np.ndarray, gap: float) -> None:
+        self.owners, self.value = np.empty(0, dtype=int), 0.0
+        self.value_step, self.gap = _common_step(values), gap
+
+    def offer(self, value: float, *parts: np.ndarray) -> None:
+        """Take a set of that value if it is better."""
+        if value > self.value:
+            self.owners, self.value = np.concatenate(parts), value
+
+    @property
+    def next_value(self) -> float:
+        """What a better set is worth at least, or a hair less; better by rounding alone is no better."""
+        return self.value + max(self.value_step * (1 - 1e-6), ROUNDING * self.value)
+
+    @property
+    def enough(self) -> float:
+        """A bound as low as this is as good as reached."""
+        return self.value * (1 + self.gap)
+
+    def attainable(self, bound: float) -> float:
+        """What a set may be worth by a bound, and at least the best set found is."""
+        step = self.value_step
+        return max(self.value, math.floor(bound * (1 + ROUNDING) / step) * step if step else bound)
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """The sets that hold all of the owners bought, and of the others only such as are open."""
+
+    bought: tuple[np.ndarray, ...]
+    worth: float  # of those bought
+    money: tuple[float, float]  # what they leave, as `money_left` says it
+    open: np.ndarray  # increasing
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A branch parted by all decisions on a few owners."""
+
+    whole: _Branch  # what is left of it when these owners are neither bought nor open
+    owners: np.ndarray
+    values: np.ndarray
+    costs: np.ndarray
+    ways: np.ndarray  # of bool, whom each part buys
+    bounds: np.ndarray
+
+    def branch(self, way: int) -> _Branch | None:
+        """A part as a branch, if it is affordable."""
+        chosen = self.ways[way]
+        money = pay(self.whole.money, self.costs[chosen])
+        if money[0] + money[1] < 0:
+            return None
+        worth = self.whole.worth + total(self.values[chosen])
+        return _Branch((*self.whole.bought, self.owners[chosen]), worth, money, self.whole.open)
+
+
+class _Tree:
+    """Branches that hold all sets better than the best one found, for offers in greedy order of which none is free."""
+
+    def __init__(self, values: np.ndarray, costs: np.ndarray, budget: float, gap: float) -> None:
         step = _common_step(costs)
         if step:
             budget -= math.fmod(budget, step)  # no set costs an amount in between
-        self.values, self.costs, self.value_step = values, costs, _common_step(values)
-        self.best = fill(by_value_per_cost(values, costs), costs, budget)
-        self.best_value = self.start_value = total(values[self.best])
-        self.left = money_left(budget, costs[self.best])
-        self.inside = np.zeros(len(values), dtype=bool)
-        self.inside[self.best] = True
-        relaxed = _relax(values, costs, budget)
-        self.bounds = np.array([solution.bound for solution in relaxed])
+        self.values, self.costs, self.unit = values, costs, 0.0 if step else _common_unit(costs)
+        self.record = _Record(values, gap)
+        self.whole = _Branch((), 0.0, money_left(budget, costs[:0]), np.arange(len(values)))
+
+    def run(self, max_states: int) -> float:
+        """Look for better sets; returns the bound on any."""
+        number = count(0, -1)  # of branches with the same bound the one last looked at goes first
+        queue: list[tuple[float, int, _Search | tuple[_Parts, int]]] = []
+        search, bound, made = _Search(self.values, self.costs, self.whole, self.unit, self.record), math.inf, 0
+        while True:
+            bound = min(bound, search.run(max_states - made))
+            made += search.made
+            parts = None
+            if max(self.record.enough, self.record.next_value) < bound and made < max_states:
+                parts = search.parts(bound)
+                made += PARTS_STATES
+            if parts is not None:
+                for way in np.flatnonzero(parts.bounds > self.record.next_value).tolist():
+                    heapq.heappush(queue, (-float(parts.bounds[way]), next(number), (parts, way)))
+            elif bound > self.record.next_value:
+                heapq.heappush(queue, (-bound, next(number), search))
+            while True:
+                if not queue:
+                    return self.record.value
+                bound = -queue[0][0]
+                if bound <= self.record.enough or made >= max_states:
+                    return self.record.attainable(bound)
+                _, _, node = heapq.heappop(queue)
+                if isinstance(node, _Search):
+                    search = node
+                    break
+                branch = node[0].branch(node[1])
+                if branch is not None:
+                    search = _Search(self.values, self.costs, branch, self.unit, self.record)
+                    made += SEARCH_STATES + len(branch.open) // 2
+                    break
+
+
+class _Search:
+    """The search of a branch outward from its greedy set."""
+
+    def __init__(self, values: np.ndarray, costs: np.ndarray, branch: _Branch, unit: float, record: _Record) -> None:
+        self.branch, self.record = branch, record
+        self.owners = branch.open[costs[branch.open] <= branch.money[0]]
+        self.values, self.costs = values[self.owners], costs[self.owners]
+        start = fill_within(by_value_per_cost(self.values, self.costs), self.costs, branch.money)
+        self.inside = np.zeros(len(self.owners), dtype=bool)
+        self.inside[start] = True
+        self.start_value = total(self.values[start])
+        record.offer(branch.worth + self.start_value, *branch.bought, self.owners[start])
+        self.left = pay(branch.money, self.costs[start])
+        relaxed = _relax(self.values, self.costs, _reach(branch.money[0], unit))
+        self.bounds = np.array([branch.worth + solution.bound for solution in relaxed])
         # Losses within rounding count as none.
         profit = np.array([solution.profit for solution in relaxed])
-        profit[np.abs(profit) <= ROUNDING * self.best_value] = 0.0
+        profit[np.abs(profit) <= ROUNDING * record.value] = 0.0
         keeping = np.where(self.inside, -profit, profit)
         self.keeping, self.turning = np.maximum(keeping, 0.0), np.maximum(-keeping, 0.0)
         outside = ~self.inside
-        reach = total(costs[self.inside]) * (1 + SLACK), total(values[outside]) + SLACK * self.best_value
+        reach = total(self.costs[self.inside]) * (1 + SLACK), total(self.values[outside]) + SLACK * record.value
         self.lists = (_States(len(relaxed), *reach), _States(len(relaxed), *reach))
+        self.sides = [self._to_open(self.inside), self._to_open(outside)]
+        self.made, self.limit, self.joined = 0, FIRST_STATES, 32
 
     @property
     def room(self) -> np.ndarray:
         """What a better set may lose of the bounds."""
-        least = max(self.value_step * (1 - 1e-6), ROUNDING * self.best_value)
-        return self.bounds - self.best_value - least
+        return self.bounds - self.record.next_value
+
+    @property
+    def needed(self) -> float:
+        """What a better set adds to the value of the set at the start, at least."""
+        return self.record.value - self.branch.worth - self.start_value
 
     def run(self, max_states: int) -> float:
-        """Look for better sets; returns the bound on any."""
-        made, joined = 0, 32
-        for owner in self._candidates():
-            if sum(map(len, self.lists)) >= 2 * joined:
+        """Look for better sets, further at each call; returns the bound on any in the branch.
+
+        `made` is then the number of states made in the call.
+        """
+        self.made, limit = 0, min(self.limit, max_states)
+        self.limit *= 2
+        while all(map(len, self.lists)):
+            if sum(map(len, self.lists)) >= 2 * self.joined:
                 self._join()
-                joined = max(joined, sum(map(len, self.lists)))
-            if self.bounds.min() <= self.best_value * (1 + GAP):
-                return self._attainable(float(self.bounds.min()))
-            if (self.turning[:, owner] > self.room).any() or not all(map(len, self.lists)):
+                self.joined = max(self.joined, sum(map(len, self.lists)))
+            if self.bounds.min() <= self.record.enough:
+                return float(self.bounds.min())
+            # Where the next owner of a side loses too much, all the others of the side do.
+            room = self.room
+            self.sides = [side for side in self.sides if side and (self.turning[:, side[-1]] <= room).all()]
+            if not self.sides:
                 break
-            if made >= max_states:
+            if self.made >= limit:
                 self._join()
-                return self._attainable(float((self.bounds - self.turning[:, owner]).min()))
+                return max(float((self.bounds - self.turning[:, side[-1]]).min()) for side in self.sides)
+            owner = self.sides[0].pop()
+            self.sides.reverse()
             states = min(self.lists, key=len)
             sign = -1.0 if self.inside[owner] else 1.0
             loss = self.keeping[:, owner], self.turning[:, owner]
-            states.decide(owner, sign * self.costs[owner], sign * self.values[owner], loss, self.room)
-            self._prune(states)
-            made += len(states)
+            states.decide(owner, sign * self.costs[owner], sign * self.values[owner], loss, room)
+            states.prune(room, self.left[0], self.needed)
+            self.made += len(states)
         self._join()
-        return self.best_value
+        return self.record.value
 
-    def _candidates(self) -> list[int]:
-        """Owners in the order in which they are opened: by loss, those that tie at all sorts of costs."""
-        owners = np.flatnonzero((self.turning <= self.room[:, None]).all(axis=0))
+    def parts(self, bound: float) -> _Parts | None:
+        """The branch parted by all decisions on the owners that matter most; None if that brings little.
+
+        Owners matter that are dear and whose decision is not settled by their loss. No part is worth more than the
+        `bound` on the whole.
+        """
+        room = self.room[:, None]
+        share = (self.turning / room).max(axis=0)
+        unsettled = np.flatnonzero(share <= 1)
+        weight = self.costs[unsettled] * (1 - share[unsettled])
+        decided = unsettled[np.argsort(-weight, kind="stable")[:DECIDED]]
+        rest = np.setdiff1d(unsettled, decided, assume_unique=True)
+        settled = np.flatnonzero(self.inside & (share > 1))
+        taken = (*self.branch.bought, self.owners[settled])
+        money = pay(self.branch.money, self.costs[settled])
+        whole = _Branch(taken, self.branch.worth + total(self.values[settled]), money, self.owners[rest])
+
+        # The fractional problem of all parts at once, with running sums that err by less than `slack`.
+        slack = 1 + (len(rest) + 100) * 2.0**-52
+        ways = (np.arange(1 << len(decided))[:, None] >> np.arange(len(decided))) & 1 == 1
+        left = money[0] - ways @ self.costs[decided]
+        ways, left = ways[left >= money[0] * (1 - slack)], left[left >= money[0] * (1 - slack)]
+        left = np.maximum(left, 0.0) + money[0] * (slack - 1)
+        fixed = whole.worth + ways @ self.values[decided]
+        spent, bought = (np.append(0.0, np.cumsum(amounts[rest])) for amounts in (self.costs, self.values))
+        bounds = np.minimum((fixed + np.interp(left * slack, spent, bought)) * slack, bound)
+        parts = _Parts(whole, self.owners[decided], self.values[decided], self.costs[decided], ways, bounds)
+
+        gap = bound - self.record.value
+        in_reach = fixed + bought[np.searchsorted(spent, left, "right") - 1]
+        best = int(np.argmax(in_reach))
+        branch = parts.branch(best) if in_reach[best] > self.record.value else None
+        if branch is not None:
+            chosen = rest[fill_within(np.arange(len(rest)), self.costs[rest], branch.money)]
+            self.record.offer(branch.worth + total(self.values[chosen]), *branch.bought, self.owners[chosen])
+        return parts if bounds.max() - self.record.value <= (1 - HELPFUL) * gap else None
+
+    def _to_open(self, side: np.ndarray) -> list[int]:
+        """Owners of one side, in the set or outside, in the order in which they are opened, the first one last.
+
+        By loss; where that ties first those whom it is a loss not to turn, then at all sorts of costs.
+        """
+        owners = np.flatnonzero((self.turning <= self.room[:, None]).all(axis=0) & side)
         without = (self.bounds[:, None] - self.turning[:, owners]).min(axis=0)
+        kept = self.keeping[:, owners].max(axis=0)
         rank = np.argsort(np.argsort(self.costs[owners]))
-        return owners[np.lexsort((rank * GOLDEN % 1.0, -without))].tolist()
+        return owners[np.lexsort((rank * GOLDEN % 1.0, -kept, -without))][::-1].tolist()
 
     def _join(self) -> None:
         """Find the best affordable pair of states, one of each list."""
@@ -268,8 +458,8 @@ class _Search:
         better = np.arange(len(few))
         while True:
             better = better[partner[better] >= 0]
-            value = self.start_value + few.value[better] + many.value[partner[better]]
-            better, value = better[value > self.best_value], value[value > self.best_value]
+            value = few.value[better] + many.value[partner[better]]
+            better, value = better[value > self.needed], value[value > self.needed]
             if len(better) == 0:
                 return
             other = partner[better]
@@ -283,18 +473,14 @@ class _Search:
         inside = self.inside.copy()
         inside[few.turned(first) + many.turned(int(partner[first]))] ^= True
         found = np.flatnonzero(inside)
-        if total(self.values[found]) > self.best_value:
-            self.best, self.best_value = found, total(self.values[found])
+        self.record.offer(self.branch.worth + total(self.values[found]), *self.branch.bought, self.owners[found])
         for states in self.lists:
-            self._prune(states)
+            states.prune(self.room, self.left[0], self.needed)
 
-    def _prune(self, states: _States) -> None:
-        states.prune(self.room, self.left[0], self.best_value - self.start_value)
 
-    def _attainable(self, bound: float) -> float:
-        """What a set may be worth by a bound, and at least the best set found is."""
-        step = self.value_step
-        return max(self.best_value, math.floor(bound * (1 + ROUNDING) / step) * step if step else bound)
+def _reach(money: float, unit: float) -> float:
+    """How much of money can be spent where costs are multiples of a unit (0: of none)."""
+    return min(money, math.floor(money / unit * (1 + ROUNDING)) * unit * (1 + ROUNDING)) if unit else money
 
 
 def _common_step(amounts: np.ndarray) -> float:
@@ -303,3 +489,21 @@ def _common_step(amounts: np.ndarray) -> float:
         return 0.0
     divisor: Any = np.gcd  # NumPy 2.5 declares no `reduce` without its optional arguments
     return float(divisor.reduce(amounts.astype(np.int64)))
+
+
+def _common_unit(costs: np.ndarray) -> float:
+    """An amount that all costs (> 0) are multiples of but for rounding, if none is a large multiple; else 0."""
+    largest = unit = float(costs.max())
+    while unit * MOST_UNITS > largest:
+        unit = largest / round(largest / unit)
+        off = np.abs(costs - np.rint(costs / unit) * unit) > ROUNDING / 2 * costs
+        if not off.any():
+            return unit
+        # Euclid's algorithm, with remainders of the nearest multiple
+        larger, smaller = unit, float(costs[np.argmax(off)])
+        while smaller * MOST_UNITS > largest:
+            larger, smaller = smaller, abs(larger - round(larger / smaller) * smaller)
+        if larger > 0.75 * unit:
+            break
+        unit = larger
+    return 0.0

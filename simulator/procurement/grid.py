@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from numbers import Integral
 
 import numpy as np
 
@@ -30,9 +31,9 @@ class CostGrid(ProcurementMethod):
     source = "Liu et al. (2021)"
 
     def __init__(self, *, grid: int = 10_000) -> None:
-        if not isinstance(grid, int) or isinstance(grid, bool) or not 1 <= grid <= MOST_CELLS:
+        if not isinstance(grid, Integral) or isinstance(grid, bool) or not 1 <= grid <= MOST_CELLS:
             raise ValueError(f"grid: found {grid!r}; allowed is a whole number of cells from 1 to {MOST_CELLS:,}")
-        self.grid = grid
+        self.grid: int = int(grid)
 
     def choose(
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator

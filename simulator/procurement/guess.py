@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import chain, combinations, islice
+from numbers import Real
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from simulator.procurement.method import (
     money_left,
     total,
     two_sum,
+    value_per_cost,
 )
 
 #: Seeds completed at a time.
@@ -43,9 +45,9 @@ class GuessGreedy(ProcurementMethod):
     source = "Liu et al. (2021); Sahni (1975)"
 
     def __init__(self, *, alpha: float = 0.5) -> None:
-        if not (isinstance(alpha, int | float) and not isinstance(alpha, bool) and 0 < alpha <= 1):
+        if not (isinstance(alpha, Real) and not isinstance(alpha, bool) and 0 < alpha <= 1):
             raise ValueError(f"alpha: found {alpha!r}; allowed are shares > 0 and <= 1")
-        self.seed_size = math.ceil(1 / alpha - SLACK)
+        self.seed_size: int = math.ceil(1 / max(float(alpha), SLACK) - SLACK)
 
     def choose(
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator
@@ -86,7 +88,7 @@ class _Completions:
         for k, cost in enumerate(costs.tolist()):
             self.spent[k + 1], error = two_sum(self.spent[k], cost)
             self.cut[k + 1] = self.cut[k] + error
-        self.per_cost = np.append(values / costs, 0.0)
+        self.per_cost = np.append(np.minimum(value_per_cost(values, costs), np.finfo(float).max), 0.0)
         self.cheapest = np.minimum.accumulate(costs[::-1])[::-1]  # of the owners from k on
 
     def best(self, seeds: np.ndarray, least: float) -> np.ndarray | None:
@@ -105,7 +107,8 @@ class _Completions:
         value = self.worth[start] + self.values[seeds].sum(axis=1)
         left, rest = _pay(left, rest - self.cut[start], self.spent[start])
 
-        hopeful = value + left * self.per_cost[start] > least * (1 + GAP)
+        with np.errstate(over="ignore"):
+            hopeful = value + left * self.per_cost[start] > least * (1 + GAP)
         seeds, start, value, left, rest = (column[hopeful] for column in (seeds, start, value, left, rest))
         for owner in range(start.min(initial=len(self.costs)), len(self.costs)):
             cost = self.costs[owner]

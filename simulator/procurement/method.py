@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from simulator.pricing.arguments import LARGEST, as_numbers
 from simulator.registry import Described, Family
 
 
@@ -128,17 +130,27 @@ def money_left(budget: float, costs: np.ndarray) -> tuple[float, float]:
     half = (math.nextafter(budget, math.inf) - budget) / 2
     if math.frexp(budget)[0] * 2**53 % 2:
         half = math.nextafter(half, 0.0)
-    amounts = [budget, half, *(-costs).tolist()]
+    return pay((budget, half), costs)
+
+
+def pay(money: tuple[float, float], costs: np.ndarray) -> tuple[float, float]:
+    """What is left of money, given and returned as a float and what it lacks, when `costs` are paid."""
+    amounts = [*money, *(-costs).tolist()]
     left = math.fsum(amounts)
     return left, math.fsum([*amounts, -left])
 
 
 def fill(order: np.ndarray, costs: np.ndarray, budget: float) -> np.ndarray:
     """Take candidates in the order given, skipping those that no longer fit; their positions."""
+    return fill_within(order, costs, money_left(budget, costs[:0]))
+
+
+def fill_within(order: np.ndarray, costs: np.ndarray, money: tuple[float, float]) -> np.ndarray:
+    """`fill`, with money as `money_left` returns it."""
     asked = costs[order]
     # All in one go as far as a running sum of floats is safely below the budget, then one by one, exactly.
-    sure = int(np.searchsorted(np.cumsum(asked), budget * (1 - SLACK), "right"))
-    left, rest = money_left(budget, asked[:sure])
+    sure = int(np.searchsorted(np.cumsum(asked), money[0] * (1 - SLACK), "right"))
+    left, rest = pay(money, asked[:sure])
     chosen = order[:sure].tolist()
     close = sure + np.flatnonzero(asked[sure:] <= left)
     for position, cost in zip(order[close].tolist(), asked[close].tolist(), strict=True):
@@ -164,11 +176,11 @@ def maximize_coverage(
     Parameters
     ----------
     values : array of float, shape (n,)
-        Shapley values of the owners' shards; owners worth nothing or less are never bought.
+        Shapley values of the owners' shards, of size <= 1e100; owners worth nothing or less are never bought.
     costs : array of float, shape (n,)
-        Compensation each owner asks, in money, >= 0; `inf` is never affordable.
+        Compensation each owner asks, in money, >= 0; `inf`, and whatever exceeds 1e100, is never affordable.
     budget : float
-        Money to spend, >= 0.
+        Money to spend, >= 0 and finite.
     method : str
         Name of a procurement method, see `procurement_methods`.
     rng : numpy.random.Generator, optional
@@ -185,7 +197,7 @@ def maximize_coverage(
     Raises
     ------
     ValueError
-        If an argument is out of range or of the wrong shape, or the method or an option is unknown.
+        If an argument is no number, out of range or of the wrong shape, or the method or an option is unknown.
 
     References
     ----------
@@ -197,19 +209,16 @@ def maximize_coverage(
     >>> bought.owners.tolist(), bought.value
     ([1, 2], 4.0)
     """
-    v = np.asarray(values, dtype=float)
-    c = np.asarray(costs, dtype=float)
-    if v.ndim != 1 or c.shape != v.shape:
-        raise ValueError(f"values and costs must be sequences of one length, found shapes {v.shape} and {c.shape}")
-    if not np.isfinite(v).all():
-        raise ValueError("values must be finite")
-    if np.isnan(c).any() or (c < 0).any():
-        raise ValueError("costs must be >= 0")
-    if not (math.isfinite(budget) and budget >= 0):
-        raise ValueError(f"budget must be >= 0 and finite, found {budget!r}")
+    v, c, budget = _checked(values, costs, budget)
+    if not isinstance(method, str):
+        raise ValueError(f"method must be the name of a procurement method, found {method!r:.40}")
+    if rng is None:
+        rng = np.random.default_rng(0)
+    elif not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy.random.Generator or None, found {type(rng).__name__}")
     procurement: ProcurementMethod = PROCUREMENT.create(method, options)
-    candidates = np.flatnonzero((v > 0) & np.isfinite(c) & ((c <= budget) | procurement.overspends))
-    chosen, bound = procurement.choose(v[candidates], c[candidates], budget, rng or np.random.default_rng(0))
+    candidates = np.flatnonzero((v > 0) & (c <= LARGEST) & ((c <= budget) | procurement.overspends))
+    chosen, bound = procurement.choose(v[candidates], c[candidates], budget, rng)
     chosen = np.asarray(chosen)
     if len(chosen) and not (
         np.issubdtype(chosen.dtype, np.integer) and chosen.min() >= 0 and chosen.max() < len(candidates)
@@ -224,3 +233,26 @@ def maximize_coverage(
             raise RuntimeError(f"the procurement method {method!r} spent {cost!r} of a budget of {budget!r}")
         bound = min(bound, fractional_bound(v[candidates], c[candidates], budget))
     return Purchase(owners, value, cost, max(bound, value))
+
+
+def _checked(values: ArrayLike, costs: ArrayLike, budget: Any) -> tuple[np.ndarray, np.ndarray, float]:
+    """Offers and a budget as numbers in range."""
+    v, c = as_numbers("values", values), as_numbers("costs", costs)
+    if v.ndim != 1 or c.shape != v.shape:
+        raise ValueError(f"values and costs must be sequences of one length, found shapes {v.shape} and {c.shape}")
+    for name, amounts, allowed, words in (
+        ("values", v, np.abs(v) <= LARGEST, f"must be numbers from {-LARGEST:g} to {LARGEST:g}"),
+        ("costs", c, c >= 0, "must be >= 0"),
+    ):
+        if not allowed.all():
+            position = int(np.argmin(allowed))
+            raise ValueError(f"{name} {words}, found {amounts[position]:g} at position {position}")
+    if isinstance(budget, bool | np.timedelta64) or not isinstance(budget, Real):
+        raise ValueError(f"budget must be a number, found {type(budget).__name__} ({budget!s:.40})")
+    try:
+        money = float(budget)
+    except OverflowError:
+        money = math.inf
+    if not 0 <= money < math.inf:
+        raise ValueError(f"budget must be >= 0 and finite, found {budget!s:.40}")
+    return v, c, min(money, LARGEST**2)  # which pays for everybody
