@@ -1,6 +1,7 @@
 """Private training of the versions, and what it costs the owners."""
 
 from simulator.privacy.accounting import Guarantee, epsilon_spent
+from simulator.privacy.audit import Audit, AuditPoint, audit
 from simulator.privacy.classifier import PrivacyWarning, PrivateLogisticRegression, PrivateSVM
 from simulator.privacy.gradient import GradientDescent
 from simulator.privacy.perturbation import Perturbation
@@ -8,6 +9,8 @@ from simulator.privacy.scaling import PublicScaler
 from simulator.privacy.training import plan_training, train
 
 __all__ = [
+    "Audit",
+    "AuditPoint",
     "GradientDescent",
     "Guarantee",
     "Perturbation",
@@ -15,6 +18,7 @@ __all__ = [
     "PrivateLogisticRegression",
     "PrivateSVM",
     "PublicScaler",
+    "audit",
     "epsilon_spent",
     "plan_training",
     "train",
