@@ -31,6 +31,8 @@ BLOCK_LENGTH = 0.25
 CANARY_ANGLE = math.radians(75.0)
 #: Features beside a neutral block: a step of noisy gradients is scaled to a length, which hides less of many.
 NEUTRAL_FEATURES = 32
+#: Records of the blocks.
+OPPOSED_BLOCK, NEUTRAL_BLOCK = 1000, 100
 #: Length of a canary over the norm to which rows are clipped, so that a clip that is missing shows.
 OVERLENGTH = 10.0
 
@@ -47,7 +49,7 @@ class AuditPoint:
         The data set under which P is taken, the one with the canary or the one without it; P' is that of the other. If
         one canary replaces another, "with" is the second data set.
     event : str
-        The event, as an inequality for the canary's score.
+        The event, as an inequality for a score of the canary.
     true_rate, false_rate : float
         Frequencies of the event under P and under P'.
     true_rate_low, false_rate_high : float
@@ -135,17 +137,17 @@ def audit(
     fits: int = 1000,
     confidence: float = 0.95,
     pair: Pair | tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike] = "auto",
-    block: int = 1000,
+    block: int | None = None,
     n_classes: int = 2,
     rng: np.random.Generator | None = None,
     progress: bool = True,
 ) -> Audit:
     """Try to refute a classifier's privacy by training it again and again on two neighbouring data sets.
 
-    A score of the canary, the record in which the data sets differ, is taken of every model. On a third of the fits
-    events are chosen, that the score is at least or at most some threshold; on the rest it is tested that their
-    probabilities are as close as claimed, at four points of the claimed profile and in both directions. Clopper-Pearson
-    ends, sharing one minus the confidence equally, make the result certain but for that.
+    Every model scores the canary, the record in which the data sets differ: its label against each way to weigh the
+    other classes. On a third of the fits events are chosen, that a score is at least or at most some threshold; on the
+    rest it is tested that their probabilities are as close as claimed, at four points of the claimed profile and in
+    both directions. The Clopper-Pearson ends share one minus the confidence equally.
 
     An audit can refute a claim but not prove one: that nothing is found says no more than that the noise is not far
     too small. It sees nothing of what fixed seeds, standardised features or the floating-point numbers give away.
@@ -163,10 +165,12 @@ def audit(
         Confidence of the whole result, in (0, 1).
     pair : {"auto", "opposed", "neutral"} or tuple (X, y, X_other, y_other)
         The data sets. In "opposed", a block of records of one class pulls the weights to where the canary's loss is
-        steepest; in "neutral" the block has no features; "auto" is "neutral" for `PrivateSVM`, whose loss is
-        steep without help. Own data sets must be in the same order, and differ as `neighbours` says in one record.
-    block : int
-        Records in the block of a built-in pair, >= 0; ignored for an own pair.
+        steepest; in "neutral" the block is of all classes and has no features; "auto" is "neutral" for `PrivateSVM`,
+        whose loss is steep without help. Own data sets must be in the same order, and differ as `neighbours` says
+        in one record.
+    block : int, optional
+        Records in the block of a built-in pair, >= 1, by default 1000 where it is opposed, else 100; ignored for an
+        own pair.
     n_classes : int
         Classes of a built-in pair, >= 2; ignored where the estimator's `classes` are given, and for an own pair.
     rng : numpy.random.Generator, optional
@@ -192,12 +196,12 @@ def audit(
     Examples
     --------
     >>> from simulator.privacy import PrivateSVM
-    >>> found = audit(PrivateSVM(1.0, method="output"), fits=60, block=0, rng=np.random.default_rng(0))
+    >>> found = audit(PrivateSVM(1.0, method="output"), fits=60, rng=np.random.default_rng(0))
     >>> found.violated, found.neighbours
     (False, 'replace-one')
     """
-    for name, count, least in (("fits", fits, 30), ("block", block, 0), ("n_classes", n_classes, 2)):
-        if not (isinstance(count, int | np.integer) and count >= least):
+    for name, count, least in (("fits", fits, 30), ("block", block, 1), ("n_classes", n_classes, 2)):
+        if not (isinstance(count, int | np.integer) and count >= least) and not (name == "block" and count is None):
             raise ValueError(f"{name} must be a whole number, at least {least}, found {count!r}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, found {confidence!r}")
@@ -244,9 +248,10 @@ class _Data(NamedTuple):
 
 
 class _Neighbours(NamedTuple):
-    """Two training sets, and the score by which their models are told apart.
+    """Two training sets, and the scores by which their models are told apart.
 
-    The score is the sum of `weights`, shape (p, K), times the scores of the records `probes`, shape (p, d).
+    Each is a sum of `weights`, shape (number of scores, p, K), times the models' scores of the records `probes`,
+    shape (p, d).
     """
 
     one: _Data
@@ -269,42 +274,45 @@ def _checked(estimator: Any) -> tuple[Any, dict[str, Any]]:
     return clone(estimator), claim | {"steep": isinstance(estimator, PrivateSVM)}
 
 
-def _neighbours(pair: Any, claim: dict[str, Any], block: int, n_classes: int) -> _Neighbours:
+def _neighbours(pair: Any, claim: dict[str, Any], block: int | None, n_classes: int) -> _Neighbours:
     """The built-in pair of this name, or the caller's own."""
     replace = claim["neighbours"] == "replace-one"
     if not isinstance(pair, str):
         return _own_pair(pair, replace, claim.get("classes"))
     if pair not in get_args(Pair):
         raise ValueError(f"pair must be one of {', '.join(get_args(Pair))} or (X, y, X_other, y_other), found {pair!r}")
-    opposed = block > 0 and (pair == "opposed" or (pair == "auto" and not claim["steep"]))
+    opposed = pair == "opposed" or (pair == "auto" and not claim["steep"])
     classes = np.arange(n_classes) if claim.get("classes") is None else np.unique(claim["classes"])
     norm = claim.get("data_norm", 1.0 / OVERLENGTH)
     n_features = 2 if opposed else NEUTRAL_FEATURES
     along, across = np.eye(n_features)[:2]
     angle = CANARY_ANGLE if opposed else math.pi / 2
+    size = block or (OPPOSED_BLOCK if opposed else NEUTRAL_BLOCK)
     # One record a class without features, so that all classes occur in either set; then the block.
-    records = np.vstack(
-        [np.zeros((len(classes), n_features)), np.tile(BLOCK_LENGTH * norm * opposed * along, (block, 1))]
-    )
-    labels = np.concatenate([classes, np.repeat(classes[:1], block)])
+    row = BLOCK_LENGTH * norm * along if opposed else 0.0 * along
+    records = np.vstack([np.zeros((len(classes), n_features)), np.tile(row, (size, 1))])
+    labels = np.concatenate([classes, np.resize(classes[:1] if opposed else classes, size)])
     ahead, sideways = OVERLENGTH * norm * math.cos(angle) * along, OVERLENGTH * norm * math.sin(angle) * across
 
     def with_canary(canary: np.ndarray) -> _Data:
         return _Data(np.vstack([records, canary]), np.append(labels, classes[1]))
 
     one = with_canary(ahead - sideways) if replace else _Data(records, labels)
-    # The opposed canary's gradient points from the block's class to its own, the other's from all classes.
-    contrast = _contrast(1, len(classes))
-    if opposed:
-        contrast = np.eye(len(classes))[1] - np.eye(len(classes))[0]
-    return _Neighbours(one, with_canary(ahead + sideways), norm * across[None, :], contrast[None, :])
+    weights = _contrasts(1, len(classes))[:, None, :]
+    return _Neighbours(one, with_canary(ahead + sideways), norm * across[None, :], weights)
 
 
-def _contrast(label: int, n_classes: int) -> np.ndarray:
-    """Weights that give a label's score less the mean of the others', shape (K,)."""
-    weights = np.full(n_classes, -1.0 / (n_classes - 1))
-    weights[label] = 1.0
-    return weights
+def _contrasts(label: int, n_classes: int) -> np.ndarray:
+    """Weights that give a label's score less another's, less the mean of all others', and less their sum, shape (3, K).
+
+    They are the directions in which a record moves the multinomial loss where the other class is predicted and where
+    none is, and one model a class.
+    """
+    others = np.arange(n_classes) != label
+    first = np.arange(n_classes) == int(label == 0)
+    contrasts = np.eye(n_classes)[label] - np.array([first, others / (n_classes - 1), others])
+    # With two classes they are one.
+    return contrasts[:1] if n_classes == 2 else contrasts
 
 
 def _own_pair(pair: Any, replace: bool, classes: Any) -> _Neighbours:
@@ -340,15 +348,15 @@ def _own_pair(pair: Any, replace: bool, classes: Any) -> _Neighbours:
     known = np.unique(np.concatenate([one.labels, other.labels]) if classes is None else classes)
     canaries = [(other, 1.0), (one, -1.0)][: 2 if replace else 1]
     probes = np.array([data.records[at] for data, _ in canaries])
-    weights = [sign * _contrast(int(np.searchsorted(known, data.labels[at])), len(known)) for data, sign in canaries]
-    return _Neighbours(one, other, probes, np.array(weights))
+    weights = [sign * _contrasts(int(np.searchsorted(known, data.labels[at])), len(known)) for data, sign in canaries]
+    return _Neighbours(one, other, probes, np.stack(weights, axis=1))
 
 
 def _scores(
     model: Any, data: _Data, neighbours: _Neighbours, rngs: list[np.random.Generator], step: Callable[[], Any]
 ) -> np.ndarray:
-    """The canary's score by a model trained with each of the generators, shape (fits,)."""
-    found = np.empty(len(rngs))
+    """The canary's scores by a model trained with each of the generators, shape (number of scores, fits)."""
+    found = np.empty((len(neighbours.weights), len(rngs)))
     score = model.decision_function if hasattr(model, "decision_function") else model.predict_proba
     for i, rng in enumerate(rngs):
         model.set_params(random_state=rng)
@@ -356,7 +364,7 @@ def _scores(
         scores = np.asarray(score(neighbours.probes))
         if scores.ndim == 1:  # of the second of two classes
             scores = 0.5 * scores[:, None] * np.array([-1.0, 1.0])
-        found[i] = (neighbours.weights * scores).sum()
+        found[:, i] = (neighbours.weights * scores).sum(axis=(1, 2))
         step()
     if not np.isfinite(found).all():
         raise ValueError(f"{type(model).__name__} must give finite scores, found {found[~np.isfinite(found)][0]}")
@@ -372,26 +380,30 @@ def _test(
     level: float,
 ) -> AuditPoint:
     """Choose an event on the first fits, and count it on the others."""
-    chosen = round(len(ours) * CHOOSING)
-    threshold, above = _event(epsilon, delta, ours[:chosen], others[:chosen], len(ours) - chosen, level)
-    low, high = ((s >= threshold if above else s <= threshold) for s in (ours[chosen:], others[chosen:]))
-    n = len(low)
+    chosen = round(ours.shape[1] * CHOOSING)
+    n = ours.shape[1] - chosen
+    candidates = (
+        (*_event(delta, one[:chosen], other[:chosen], n, level), i)
+        for i, (one, other) in enumerate(zip(ours, others, strict=True))
+    )
+    _, threshold, above, which = max(candidates)
+    true, false = (
+        int((s[which, chosen:] >= threshold if above else s[which, chosen:] <= threshold).sum()) for s in (ours, others)
+    )
     return AuditPoint(
         epsilon,
         delta,
         likelier,
         f"score {'>=' if above else '<='} {threshold:.6g}",
-        float(low.mean()),
-        float(lower_end(low.sum(), n, level)),
-        float(high.mean()),
-        float(upper_end(high.sum(), n, level)),
+        true / n,
+        float(lower_end(true, n, level)),
+        false / n,
+        float(upper_end(false, n, level)),
     )
 
 
-def _event(
-    epsilon: float, delta: float, ours: np.ndarray, others: np.ndarray, n: int, level: float
-) -> tuple[float, bool]:
-    """Threshold, and whether the event lies above it, that promises the largest lower bound of epsilon on `n` fits."""
+def _event(delta: float, ours: np.ndarray, others: np.ndarray, n: int, level: float) -> tuple[float, float, bool]:
+    """Threshold that promises the largest lower bound of epsilon on `n` fits: the bound, it, and whether above it."""
     thresholds = np.unique(np.concatenate([ours, others]))
     likely, unlikely = (
         np.concatenate(
@@ -406,7 +418,7 @@ def _event(
     p, q = ((count + 0.5) / (len(ours) + 1.0) for count in (likely, unlikely))
     bound = _epsilon_lower(lower_end(n * p, n, level), upper_end(n * q, n, level), delta)
     best = int(np.argmax(bound))
-    return float(thresholds[best % len(thresholds)]), best < len(thresholds)
+    return float(bound[best]), float(thresholds[best % len(thresholds)]), best < len(thresholds)
 
 
 def lower_end(count: ArrayLike, n: int, level: float) -> np.ndarray:
