@@ -20,7 +20,7 @@ from simulator.privacy.classifier import PrivacyWarning, PrivateSVM
 Pair = Literal["auto", "opposed", "neutral"]
 
 #: Points of the claimed profile that are tested, as shares of epsilon.
-SHARES = (0.125, 0.25, 0.5, 1.0)
+SHARES = (0.125, 0.25, 0.375, 1.0)
 #: Share of the fits on which the events are chosen.
 CHOOSING = 1 / 3
 #: Norm of an opposed block's records over that of the canary. Short records go on pulling where long ones, once they
@@ -359,7 +359,7 @@ def _scores(
     found = np.empty((len(neighbours.weights), len(rngs)))
     score = model.decision_function if hasattr(model, "decision_function") else model.predict_proba
     for i, rng in enumerate(rngs):
-        model.set_params(random_state=rng)
+        model.random_state = rng
         model.fit(data.records, data.labels)
         scores = np.asarray(score(neighbours.probes))
         if scores.ndim == 1:  # of the second of two classes
