@@ -218,6 +218,16 @@ def test_scales_by_the_published_formulas(epsilon, n, neighbours, loss):
     )
 
 
+@pytest.mark.parametrize("loss", MARGINS, ids=repr)
+@pytest.mark.parametrize("neighbours", RELATIONS)
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 10.0])
+def test_output_noise_of_amp_hides_what_the_solver_left_open(epsilon, neighbours, loss):
+    """Two solutions, each within tolerance / Lambda of the exact one, on a hundredth of the budget."""
+    noise = amp_noise(epsilon, DELTA, 40, loss, neighbours)
+    apart = 2 * noise.gradient_tolerance / noise.regularisation
+    assert hockey_stick(epsilon / 100, noise.output_noise / apart) <= DELTA / 100
+
+
 def log_density(w, records, labels, loss, noise, regularisation):
     """Log density of the exact minimum w of the perturbed objective, in one dimension.
 
@@ -555,6 +565,14 @@ def test_noise_of_gradients_hides_all_steps_together(epsilon, loss, neighbours):
     mean, deviation = sum(squares) / 2, math.sqrt(sum(squares))
     found = hockey_stick_of_loss(epsilon, lambda z: mean + deviation * z)
     assert found == pytest.approx(DELTA, rel=1e-3)
+    # Five models are one gradient of five blocks, each of which may move as far: their squares add up.
+    if loss in MARGINS:
+        five = gradient_noise(epsilon, DELTA, loss, neighbours, n_models=5)
+        mean, deviation = (5 * sum(squares) / 2, math.sqrt(5 * sum(squares)))
+        ratio = scales.gradient_noise / five.gradient_noise
+        found = hockey_stick_of_loss(epsilon, lambda z: mean * ratio**2 + deviation * ratio * z)
+        assert found == pytest.approx(DELTA, rel=1e-3)
+        assert five.steps == scales.steps
 
 
 # --- plans -----------------------------------------------------------------------------------------------
@@ -585,8 +603,9 @@ def test_a_plan_keeps_its_account(method, classes, model, neighbours):
 
 def test_several_models_share_the_budget():
     """Basic composition for minima perturbation; the published bound adds divergences, which costs less."""
-    plan = plan_training(3.0, DELTA, 3, 50, method="amp")
-    assert plan.noise == amp_noise(1.0, DELTA / 3, 50, Logistic())
+    for neighbours in RELATIONS:
+        plan = plan_training(3.0, DELTA, 3, 50, method="amp", neighbours=neighbours)
+        assert plan.noise == amp_noise(1.0, DELTA / 3, 50, Logistic(), neighbours)
     rest = plan_training(3.0, DELTA, 10, 50, method="objective", accounting="redberg-wang")
     assert rest.guarantee.models == 10
     assert rest.noise == objective_noise(3.0, DELTA, Logistic(), "replace-one", n_models=10, tight=False)
