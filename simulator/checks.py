@@ -347,13 +347,13 @@ def check_private_classifier(cls: type[Any], *, seed: int = 0, fits: int = 150) 
 
     for parameter in ("epsilon", "delta"):
         for value in (0.0, -1.0, math.nan, math.inf):
-            found = "nothing"
+            refusal = "nothing"
             try:
                 cls(**{parameter: value}, random_state=np.random.default_rng(seed)).fit(rows, labels)
             except ValueError as error:
-                found = str(error)
+                refusal = str(error)
             wanted = f"{name} must refuse {parameter} = {value} with a ValueError that names it"
-            assert parameter in found, f"{wanted}, found {found}"
+            assert parameter in refusal, f"{wanted}, found {refusal}"
     first = scores(rows, 0)
     assert np.array_equal(first, scores(rows, 0)), f"{name} gives other scores at the same random_state"
     assert not np.array_equal(first, scores(rows, 1)), f"{name} gives the same scores at another random_state"

@@ -18,6 +18,7 @@ from simulator.privacy.accounting import check_budget
 from simulator.privacy.classifier import PrivacyWarning, PrivateSVM
 
 Pair = Literal["auto", "opposed", "neutral"]
+Side = Literal["with", "without"]
 
 #: Points of the claimed profile that are tested, as shares of epsilon.
 SHARES = (0.125, 0.25, 0.375, 1.0)
@@ -58,7 +59,7 @@ class AuditPoint:
 
     epsilon: float
     delta: float
-    likelier: Literal["with", "without"]
+    likelier: Side
     event: str
     true_rate: float
     true_rate_low: float
@@ -223,11 +224,11 @@ def audit(
     curve = [(epsilon, delta)] if profile is None else [(s * epsilon, min(profile(s * epsilon), 1.0)) for s in SHARES]
     # Two ends a test, and a test a point and direction.
     level = (1.0 - confidence) / (4 * len(curve))
-    points = tuple(
-        _test(at, at_delta, likelier, ours, others, level)
-        for likelier, ours, others in (("with", with_canary, without), ("without", without, with_canary))
-        for at, at_delta in curve
+    directions: tuple[tuple[Side, np.ndarray, np.ndarray], ...] = (
+        ("with", with_canary, without),
+        ("without", without, with_canary),
     )
+    points = tuple(_test(*point, *direction, level) for direction in directions for point in curve)
     return Audit(
         epsilon=epsilon,
         delta=delta,
@@ -374,7 +375,7 @@ def _scores(
 def _test(
     epsilon: float,
     delta: float,
-    likelier: Literal["with", "without"],
+    likelier: Side,
     ours: np.ndarray,
     others: np.ndarray,
     level: float,
