@@ -228,7 +228,11 @@ def audit(
         ("with", with_canary, without),
         ("without", without, with_canary),
     )
-    points = tuple(_test(*point, *direction, level) for direction in directions for point in curve)
+    points = tuple(
+        _test(at, at_delta, likelier, ours, others, level)
+        for likelier, ours, others in directions
+        for at, at_delta in curve
+    )
     return Audit(
         epsilon=epsilon,
         delta=delta,
