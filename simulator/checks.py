@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,8 @@ from simulator.market import Market
 from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.strategy import PricingContext, PricingStrategy
 from simulator.pricing.survey import Survey, read_only
+from simulator.privacy.accounting import Neighbours
+from simulator.privacy.audit import audit
 from simulator.procurement.method import ProcurementMethod, maximize_coverage
 from simulator.records import Menu, Purchases, Receipts
 from simulator.valuation.estimator import ValuationEstimator, shapley_values
@@ -307,6 +311,62 @@ def check_game(game: Game, *, seed: int = 0, coalitions: int = 40) -> None:
     single = np.concatenate([game.utility(mask[None]) for mask in masks])
     assert np.allclose(single, batch, rtol=1e-9, atol=1e-12), "utilities differ between a batch and one by one"
     assert game.utility(masks[:0]).shape == (0,), "no coalitions must have no utilities"
+
+
+def check_private_classifier(cls: type[Any], *, seed: int = 0, fits: int = 150) -> None:
+    """Check a differentially private classifier for what such classes get wrong.
+
+    Its noise must be that of the generator given as `random_state` and nothing else, and differ between generators;
+    rows longer than `data_norm`, where there is such a parameter, must count as rows of that norm; epsilon and delta
+    out of range must be refused by name; and a small `audit` at two epsilons, under both neighbour relations, must not
+    refute what is claimed.
+
+    Parameters
+    ----------
+    cls : type
+        A classifier with scikit-learn's interface and the parameters `epsilon`, `delta`, `neighbours` and
+        `random_state`; it must be usable without others.
+    seed : int
+        Seed of the noise.
+    fits : int
+        Trainings on each side of an audit, >= 30. More find smaller mistakes.
+
+    Raises
+    ------
+    AssertionError
+        If the classifier breaks a rule; the message names it.
+    """
+    name = cls.__name__
+    labels = np.arange(40) % 2
+    rows = np.where(labels[:, None] == 1, [0.8, 0.6], [-0.6, 0.8])
+    options = set(cls().get_params(deep=False))
+
+    def scores(rows: np.ndarray, stream: int) -> np.ndarray:
+        model = cls(random_state=np.random.default_rng([seed, stream])).fit(rows, labels)
+        return np.asarray((getattr(model, "decision_function", None) or model.predict_proba)(np.eye(2)))
+
+    for parameter in ("epsilon", "delta"):
+        for value in (0.0, -1.0, math.nan, math.inf):
+            refusal = "nothing"
+            try:
+                cls(**{parameter: value}, random_state=np.random.default_rng(seed)).fit(rows, labels)
+            except ValueError as error:
+                refusal = str(error)
+            wanted = f"{name} must refuse {parameter} = {value} with a ValueError that names it"
+            assert parameter in refusal, f"{wanted}, found {refusal}"
+    first = scores(rows, 0)
+    assert np.array_equal(first, scores(rows, 0)), f"{name} gives other scores at the same random_state"
+    assert not np.array_equal(first, scores(rows, 1)), f"{name} gives the same scores at another random_state"
+    if "data_norm" in options:
+        clipped = np.allclose(scores(7.0 * rows, 0), scores(90.0 * rows, 0), rtol=1e-6, atol=1e-9)
+        assert clipped, f"{name} must clip rows to data_norm"
+    for number, (epsilon, neighbours) in enumerate(itertools.product((1.0, 4.0), get_args(Neighbours))):
+        rng = np.random.default_rng([seed, 2, number])
+        # A true claim passes in 99 of 100 checks.
+        found = audit(
+            cls(epsilon=epsilon, neighbours=neighbours), fits=fits, confidence=0.9975, rng=rng, progress=False
+        )
+        assert not found.violated, str(found)
 
 
 def check_behaviour(cls: type[DataOwner] | type[ModelBuyer], *, seed: int = 0, rounds: int = 4) -> None:

@@ -86,8 +86,8 @@ class CountedDescent:
     ----------
     count_noise : float
         Standard deviation of the noise on the count.
-    gradient_mu : float
-        Gaussian privacy of all gradients together, whatever the count.
+    relative_noise : float
+        Deviation of the noise over the sensitivity of all gradients together, whatever the count: 1 / mu.
     n_models : int
         Number of models of a loss of the margin.
     n_weights : int
@@ -95,7 +95,7 @@ class CountedDescent:
     """
 
     count_noise: float
-    gradient_mu: float
+    relative_noise: float
     n_models: int
     n_weights: int
 
@@ -110,7 +110,7 @@ class CountedDescent:
         """Weights released, shape (p, m), for parameters as in `GradientDescent.fit`. Units weigh 1 each."""
         units = len(rows) if weights is None else round(float(weights.sum()))
         count = units + rng.normal(scale=self.count_noise)
-        descent = _descent(count, self.gradient_mu, loss, 1, self.n_models, self.n_weights)
+        descent = _descent(count, 1.0 / self.relative_noise, loss, 1, self.n_models, self.n_weights)
         return descent.fit(rows, targets, loss, rng, weights)
 
 
@@ -156,7 +156,8 @@ def gradient_noise(
     mu = gaussian_mu(epsilon, delta)
     if neighbours == "replace-one":
         return _descent(n_units, mu, loss, moved_records(neighbours), n_models, n_weights)
-    return CountedDescent(1.0 / (mu * math.sqrt(COUNT_SHARE)), mu * math.sqrt(1.0 - COUNT_SHARE), n_models, n_weights)
+    shares = math.sqrt(COUNT_SHARE), math.sqrt(1.0 - COUNT_SHARE)
+    return CountedDescent(1.0 / (mu * shares[0]), 1.0 / (mu * shares[1]), n_models, n_weights)
 
 
 def _descent(count: float, mu: float, loss: Loss, moved: int, n_models: int, n_weights: int) -> GradientDescent:

@@ -286,8 +286,13 @@ def train(
     if isinstance(plan.loss, MarginLoss):
         targets = 2.0 * targets - 1.0
     # The rows' scale moves into the weights.
-    shares = None if owners is None else 1.0 / np.bincount(owners)[owners]
+    shares = None if owners is None else record_weights(owners)
     weights = plan.noise.fit(rows, targets, plan.loss, rng, shares).T / length
     if not fit_intercept:
         return LinearModel(weights, np.zeros(len(weights)), data_norm, plan)
     return LinearModel(weights[:, :-1], INTERCEPT_WEIGHT * weights[:, -1], data_norm, plan)
+
+
+def record_weights(owners: np.ndarray) -> np.ndarray:
+    """Weight of each record, shape (N,), such that every owner's records weigh 1 together."""
+    return np.asarray(1.0 / np.bincount(owners)[owners])

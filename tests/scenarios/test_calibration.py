@@ -12,6 +12,7 @@ from scenarios.errors import InputError
 from scenarios.experiment import load
 from scenarios.runner import RunError
 from simulator import Market, MarketConfig
+from simulator.config import TrainingConfig
 from simulator.privacy.surrogate import AccuracyCurve, shipped_curve
 
 FEW = [0.5, 2.0, 8.0]

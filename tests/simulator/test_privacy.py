@@ -218,6 +218,16 @@ def test_scales_by_the_published_formulas(epsilon, n, neighbours, loss):
     )
 
 
+@pytest.mark.parametrize("loss", MARGINS, ids=repr)
+@pytest.mark.parametrize("neighbours", RELATIONS)
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 10.0])
+def test_output_noise_of_amp_hides_what_the_solver_left_open(epsilon, neighbours, loss):
+    """Two solutions, each within tolerance / Lambda of the exact one, on a hundredth of the budget."""
+    noise = amp_noise(epsilon, DELTA, 40, loss, neighbours)
+    apart = 2 * noise.gradient_tolerance / noise.regularisation
+    assert hockey_stick(epsilon / 100, noise.output_noise / apart) <= DELTA / 100
+
+
 def log_density(w, records, labels, loss, noise, regularisation):
     """Log density of the exact minimum w of the perturbed objective, in one dimension.
 
@@ -631,8 +641,9 @@ def test_a_plan_keeps_its_account(method, classes, model, neighbours):
 
 def test_several_models_share_the_budget():
     """Basic composition for minima perturbation; the published bound adds divergences, which costs less."""
-    plan = plan_training(3.0, DELTA, 3, 50, 4, method="amp")
-    assert plan.noise == amp_noise(1.0, DELTA / 3, 50, Logistic())
+    for neighbours in RELATIONS:
+        plan = plan_training(3.0, DELTA, 3, 50, 4, method="amp", neighbours=neighbours)
+        assert plan.noise == amp_noise(1.0, DELTA / 3, 50, Logistic(), neighbours)
     rest = plan_training(3.0, DELTA, 10, 50, 4, method="objective", accounting="redberg-wang")
     assert rest.guarantee.models == 10
     assert rest.noise == objective_noise(3.0, DELTA, Logistic(), "replace-one", n_models=10, tight=False)
