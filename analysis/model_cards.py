@@ -279,8 +279,8 @@ def _noise(card: ModelCard) -> str:
         return f"{number(noise.gradient_noise)} on each of {noise.steps} summed gradients, from {source}"
     if isinstance(noise, CountedDescent):
         return (
-            f"{number(noise.count_noise)} on a count of {card.guarantee.unit}s, {number(noise.relative_noise)} of their "
-            f"sensitivity on gradients, from {source}"
+            f"{number(noise.count_noise)} on a count of {card.guarantee.unit}s, {number(noise.relative_noise)} times "
+            f"their sensitivity on gradients, from {source}"
         )
     return (
         f"{number(noise.objective_noise)} on the objective's linear term, {number(noise.output_noise)} on the weights, "

@@ -2,10 +2,11 @@
 
 Run `python tests/benchmarks/audit.py [METHOD ...]` from the project's folder; it takes ten minutes. A cell is the
 certified lower bound on epsilon of one audit of 1,000 fits a side at 95% confidence, bold where it refutes the claim.
+With `--shard R` the unit is the owner, and the canary a shard of R records.
 """
 
+import argparse
 import itertools
-import sys
 import time
 from dataclasses import replace
 from unittest import mock
@@ -30,14 +31,14 @@ def noise_times(factor):
     return mock.patch("simulator.privacy.training.plan_training", plan)
 
 
-def cell(model, factor, **options):
+def cell(model, factor, shard, **options):
     """Lower bound on epsilon, bold if the claim is refuted."""
     with noise_times(factor):
-        found = audit(model(**options), rng=np.random.default_rng(0))
+        found = audit(model(**options), shard=shard, rng=np.random.default_rng(0))
     return f"**{found.epsilon_lower:.2f}**" if found.violated else f"{found.epsilon_lower:.2f}"
 
 
-def main(methods):
+def main(methods, shard):
     columns = [f"eps {epsilon:g}, x {factor:g}" for epsilon in EPSILONS for factor in FACTORS]
     print("| method | neighbours | model | " + " | ".join(columns) + " | seconds |")
     print("|---|---|---|" + "---|" * (len(columns) + 1), flush=True)
@@ -46,7 +47,7 @@ def main(methods):
     ):
         start = time.process_time()
         cells = [
-            cell(model, factor, epsilon=epsilon, method=method, neighbours=neighbours)
+            cell(model, factor, shard, epsilon=epsilon, method=method, neighbours=neighbours)
             for epsilon in EPSILONS
             for factor in FACTORS
         ]
@@ -56,4 +57,8 @@ def main(methods):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or METHODS)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("methods", nargs="*", default=METHODS)
+    parser.add_argument("--shard", type=int)
+    arguments = parser.parse_args()
+    main(arguments.methods, arguments.shard)
