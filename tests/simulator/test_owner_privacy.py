@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from simulator.privacy import GradientDescent, Perturbation, PrivateLogisticRegression, PrivateSVM, plan_training, train
+from simulator.privacy import (
+    GradientDescent,
+    Perturbation,
+    PrivateLogisticRegression,
+    PrivateSVM,
+    perturbation,
+    plan_training,
+    train,
+)
 from simulator.privacy.losses import HuberHinge, Logistic, Softmax
 from simulator.privacy.objective import objective_noise, published_delta, released_delta, renyi_delta
 
@@ -122,6 +130,28 @@ def test_owners_take_the_bound_that_holds_for_them(epsilon, loss, neighbours):
     assert 1.0 < scales.objective_noise / record.objective_noise < 1.25
 
 
+@pytest.mark.parametrize("loss", [*MARGINS, Softmax(3)], ids=repr)
+def test_newton_steps_are_taken_by_the_weighted_curvature(loss):
+    """The Hessian's product is the derivative of the gradient, by differences."""
+    rng = np.random.default_rng(1)
+    rows, weights = rng.normal(size=(30, 4)) / 4, rng.uniform(0.1, 2.0, 30)
+    if loss in MARGINS:
+        signs = rng.choice([-1.0, 1.0], 30)
+        problem = perturbation._MarginProblem(rows, signs, weights, loss, 0.7, rng.normal(size=4))
+    else:
+        targets = np.eye(3)[:, rng.integers(0, 3, 30)]
+        problem = perturbation._SoftmaxProblem(rows, targets, weights, 0.7, rng.normal(size=(3, 4)))
+    # The hinge's curvature jumps; at these weights no margin is near a jump.
+    w, v, h = 0.5 * rng.normal(size=problem.size), rng.normal(size=problem.size), 1e-6
+    ahead, behind = (problem.value_and_gradient(w + step * v)[1] for step in (h, -h))
+    assert problem.hessian_product(w)(v) == pytest.approx((ahead - behind) / (2 * h), abs=1e-7)
+    gradient = problem.value_and_gradient(w)[1]
+    values = [problem.value_and_gradient(w + step * v)[0] for step in (h, -h)]
+    assert gradient @ v == pytest.approx((values[0] - values[1]) / (2 * h), abs=1e-7)
+    if loss in MARGINS:  # a dense step is exact
+        assert problem.hessian_product(w)(problem.newton_step(w, gradient)) == pytest.approx(gradient, abs=1e-10)
+
+
 # --- what one owner can move -----------------------------------------------------------------------------
 
 
@@ -198,16 +228,17 @@ def test_no_owner_moves_a_gradient_further_than_its_noise_assumes(monkeypatch, m
         assert np.linalg.norm(whole - rest) <= norm * math.sqrt(models) * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("neighbours", RELATIONS)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("model", MODELS)
-def test_copies_of_a_record_in_one_hand_count_once(model, method):
+def test_copies_of_a_record_in_one_hand_count_once(model, method, neighbours):
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(40, 3)), np.arange(40) % 2
     copies = np.repeat(np.arange(40), rng.integers(1, 6, 40))
 
     def fitted(records, labels, owners):
-        estimator = model(1.0, method=method, random_state=np.random.default_rng(0))
-        return estimator.fit(records, labels, owners)
+        options = {"method": method, "neighbours": neighbours, "random_state": np.random.default_rng(0)}
+        return model(5.0, **options).fit(records, labels, owners)
 
     once, often = fitted(X, y, np.arange(40)), fitted(X[copies], y[copies], copies)
     # Both solve to a gradient norm of 1e-5 at a penalty above 5.

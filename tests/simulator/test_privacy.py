@@ -608,6 +608,10 @@ def test_more_records_are_worth_more_steps():
     counts = [steps(n) for n in (1, 10, 100, 300, 1000, 3000, 10**6)]
     assert counts == sorted(counts)
     assert (counts[0], counts[2], counts[-1]) == (1, 1, 60)
+    # A first step of half the noise is left alone up to a signal of nine times the noise.
+    signal = gaussian_mu(1.0, DELTA) / (2 * math.sqrt(31))
+    assert [steps(round(x / signal)) for x in (8.9, 9.2, 20.0)] == [1, 5, 10]
+    assert [steps(round(x / signal), loss=HuberHinge()) for x in (4.4, 4.7, 20.0)] == [1, 5, 20]
     assert steps(455, 0.1) == 1 < steps(455, 2.0) < steps(455, 10.0)
     assert steps(1000, n_weights=310) < steps(1000)
     assert steps(1000, loss=HuberHinge(), n_models=10, n_weights=310) < steps(1000, loss=HuberHinge(), n_weights=31)

@@ -47,13 +47,14 @@ def test_gaussian_releases_compose_exactly_and_others_add_up():
     use = np.ones((3, 1), dtype=bool)
     for _ in range(4):
         books.book(use & [[True], [False], [True]], np.array([True, True, True]))
-    books.book(use & [[False], [True], [False]], np.array([True, False, True]))
-    assert books.epsilon.tolist() == [4 * 2.5 + 1.0]
-    assert books.delta_spent == pytest.approx([9 * DELTA], rel=1e-12)
+    for _ in range(2):
+        books.book(use & [[False], [True], [False]], np.array([True, False, True]))
+    assert books.epsilon.tolist() == [4 * 2.5 + 2 * 1.0]
+    assert books.delta_spent == pytest.approx([10 * DELTA], rel=1e-12)
     (epsilon,), (delta,) = books.composed()
     mu = math.sqrt(4 * gaussian_mu(0.5, DELTA) ** 2 + 4 * gaussian_mu(2.0, DELTA) ** 2)
-    assert normal_delta(epsilon - 1.0, mu) == pytest.approx(DELTA, rel=1e-4)
-    assert delta == pytest.approx(2 * DELTA, rel=1e-12)
+    assert normal_delta(epsilon - 2.0, mu) == pytest.approx(DELTA, rel=1e-4)
+    assert delta == pytest.approx(3 * DELTA, rel=1e-12)
     # The point of it: far less than the sum.
     assert epsilon < 0.7 * books.epsilon[0]
 
@@ -180,13 +181,29 @@ def test_no_budget_is_exceeded_and_none_is_refused_that_fits(composition, seed):
 
 
 def test_a_budget_that_fits_to_the_last_use():
-    """Ten times 0.1 is not 1 in floats."""
-    books = accounts([0.1, 5.0], [1.0])
-    for _ in range(10):
+    """Three times 0.1 is more than 0.3 in floats."""
+    books = accounts([0.1, 5.0], [0.3])
+    for _ in range(3):
         assert books.affordable(0).tolist() == [True]
         books.book(np.array([[True], [False]]), np.array([False, False]))
     assert books.spent.tolist() == [True]
-    assert sum([0.1] * 10) != 1.0
+    assert 2 * 0.1 + 0.1 > 0.3
+
+
+@pytest.mark.parametrize("method", ["objective", "output", "gradient"])
+@pytest.mark.parametrize("source", ["iris", "values"])
+def test_the_market_tells_gaussian_releases_from_others(make_config, source, method):
+    broker = {"training": {"method": method}, "manufacturing_budget": 1e6}
+    market = Market(make_config(data=source, rounds=3, broker=broker))
+    market.run()
+    table = market.frame("owners").query("epsilon_total > 2.0")
+    assert len(table) > 0
+    if method == "objective":
+        assert table["epsilon_composed"].to_numpy() == pytest.approx(table["epsilon_total"].to_numpy(), rel=1e-12)
+        assert table["delta_composed"].to_numpy() == pytest.approx(table["delta_total"].to_numpy(), rel=1e-12)
+    else:
+        assert (table["epsilon_composed"] < 0.95 * table["epsilon_total"]).all()
+        assert (table["delta_composed"] == DELTA).all()
 
 
 @pytest.mark.parametrize("composition", ["basic", "gaussian"])
