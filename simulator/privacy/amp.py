@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from simulator.privacy.accounting import Neighbours, moved_records
+from simulator.privacy.accounting import Neighbours, implied_delta, moved_records
 from simulator.privacy.gaussian import classical_noise
 from simulator.privacy.losses import MarginLoss
+from simulator.privacy.objective import released_delta
 from simulator.privacy.perturbation import Perturbation
 
+#: Share of epsilon and delta for the noise on the solution.
+OUTPUT_SHARE = 0.01
 #: Gradient norm (sum form) to reach where the number of records is not public.
 FIXED_TOLERANCE = 1e-5
 
@@ -42,7 +45,7 @@ def amp_noise(
     ----------
     Iyengar, Near, Song, Thakkar, Thakurta and Wang (2019), algorithm 1; Liu et al. (2021), algorithm 2.
     """
-    output_epsilon, output_delta = epsilon / 100, delta / 100
+    output_epsilon, output_delta = OUTPUT_SHARE * epsilon, OUTPUT_SHARE * delta
     objective_epsilon, objective_delta = epsilon - output_epsilon, delta - output_delta
     share = min(0.887 + 0.019 * epsilon**-0.373, 0.99)
     noise_epsilon = max(share * objective_epsilon, objective_epsilon - 0.999)
@@ -54,3 +57,39 @@ def amp_noise(
     # Two solutions within tolerance / Lambda of one exact optimum are within twice that of each other.
     output_noise = 2 * tolerance / regularisation * classical_noise(output_epsilon, output_delta)
     return Perturbation(regularisation, objective_noise, tolerance, output_noise)
+
+
+def amp_delta(
+    at: float,
+    epsilon: float,
+    delta: float,
+    scales: Perturbation,
+    loss: MarginLoss,
+    neighbours: Neighbours,
+    n_models: int = 1,
+) -> float:
+    """Delta at the privacy parameter `at`, >= 0: the better of what two theorems say of the same noise.
+
+    One is that of minima perturbation itself, which says (epsilon, delta) and what that implies; the other is the
+    published bound of objective perturbation, which this is but for the solver's tolerance. Several models, each on
+    a part of the budget, have the first alone.
+
+    Parameters
+    ----------
+    at : float
+        Where delta is asked for, >= 0.
+    epsilon, delta : float
+        What all models together were made for.
+    scales : Perturbation
+        Their noise.
+    loss : MarginLoss
+        Loss of the margin.
+    neighbours : {"replace-one", "add-remove"}
+        Neighbour relation.
+    n_models : int
+        Number of models.
+    """
+    implied = implied_delta(at, epsilon, delta)
+    if n_models > 1:
+        return implied
+    return min(implied, released_delta(at, scales, epsilon, loss, neighbours, 1, False, share=OUTPUT_SHARE))

@@ -170,9 +170,13 @@ def released_delta(
     n_models: int,
     tight: bool,
     unit: Unit = "record",
+    share: float = OUTPUT_SHARE,
 ) -> float:
-    """Delta of what is released, output noise included, for `scales` made for the epsilon `budget`."""
-    spent = OUTPUT_SHARE * budget
+    """Delta of what is released, output noise included, for `scales` made for the epsilon `budget`.
+
+    A `share` of the budget pays for the output noise.
+    """
+    spent = share * budget
     if epsilon <= spent:
         return 1.0
     sensitivity = 2.0 * scales.gradient_tolerance / scales.regularisation

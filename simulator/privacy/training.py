@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from simulator.privacy.accounting import Guarantee, Neighbours, Unit, check_budget, implied_delta
-from simulator.privacy.amp import amp_noise
+from simulator.privacy.accounting import Guarantee, Neighbours, Unit, check_budget
+from simulator.privacy.amp import amp_delta, amp_noise
 from simulator.privacy.gaussian import gaussian_delta, gaussian_mu
 from simulator.privacy.gradient import CountedDescent, GradientDescent, gradient_noise
 from simulator.privacy.losses import HuberHinge, Logistic, Loss, MarginLoss, Softmax
@@ -194,7 +194,15 @@ def plan_training(
         if models > 1:
             composition = "basic: epsilon and delta in equal parts"
         noise = amp_noise(epsilon / models, delta / models, n_units, margin, neighbours)
-        profile = partial(implied_delta, epsilon=epsilon, delta=delta)
+        profile = partial(
+            amp_delta,
+            epsilon=epsilon,
+            delta=delta,
+            scales=noise,
+            loss=margin,
+            neighbours=neighbours,
+            n_models=models,
+        )
         bound = "Iyengar et al. (2019)"
     else:
         mu = gaussian_mu(epsilon, delta)

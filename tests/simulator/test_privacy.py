@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from simulator.privacy import Perturbation, epsilon_spent, plan_training
 from simulator.privacy.accounting import implied_delta
-from simulator.privacy.amp import amp_noise
+from simulator.privacy.amp import amp_delta, amp_noise
 from simulator.privacy.gaussian import classical_noise, gaussian_delta, gaussian_mu
 from simulator.privacy.gradient import gradient_noise
 from simulator.privacy.losses import HuberHinge, Logistic, Softmax
@@ -274,8 +274,16 @@ def test_the_minimum_by_amp_is_private_by_its_exact_density(epsilon, neighbours,
     """The (e1, d1) guarantee of the exact solution."""
     noise = amp_noise(epsilon, DELTA, 10, loss, neighbours)
     for one, other in pairs(neighbours):
-        (found,) = exact_deltas([0.99 * epsilon], one, other, loss, noise.objective_noise, noise.regularisation)
-        assert found <= 0.99 * DELTA
+        levels = [f * epsilon for f in (0.1, 0.25, 0.5, 0.8, 0.99)]
+        found = exact_deltas(levels, one, other, loss, noise.objective_noise, noise.regularisation)
+        assert found[-1] <= 0.99 * DELTA
+        # What is released, with more noise, keeps the whole profile.
+        for level, exact in zip(levels, found, strict=True):
+            assert exact * (1 - 1e-3) <= amp_delta(level, epsilon, DELTA, noise, loss, neighbours)
+    half, implied = 0.5 * epsilon, implied_delta(0.5 * epsilon, epsilon, DELTA)
+    assert amp_delta(half, epsilon, DELTA, noise, loss, neighbours) < implied
+    assert amp_delta(half, epsilon, DELTA, noise, loss, neighbours, n_models=3) == implied
+    assert amp_delta(epsilon, epsilon, DELTA, noise, loss, neighbours) <= DELTA
 
 
 # --- objective perturbation ------------------------------------------------------------------------------
