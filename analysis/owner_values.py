@@ -41,6 +41,8 @@ class OwnerValues:
         Why it ended.
     samples : int
         Independent samples behind the standard errors.
+    freedom : array of float, shape (n,), or None
+        Degrees of freedom of the standard errors; None where the values are exact.
     game : str
         Which utility.
     utility, empty_utility : float
@@ -59,6 +61,7 @@ class OwnerValues:
     method: str
     status: str
     samples: int
+    freedom: np.ndarray | None
     game: str
     utility: float
     empty_utility: float
@@ -143,6 +146,7 @@ def value_owners(
         method=found.method,
         status=found.status,
         samples=found.samples,
+        freedom=None if found.freedom is None else found.freedom[rank],
         game=game,
         utility=float(made.utility(np.ones((1, len(names)), dtype=bool))[0]),
         empty_utility=made.empty_utility,

@@ -48,6 +48,30 @@ def test_figures_show_the_numbers_of_the_tables(walkthrough):
     np.testing.assert_allclose([bar.get_width() for bar in bars[0]], surplus[list(asked.levels)])
 
 
+def test_the_figure_of_privacy_shows_the_numbers_of_the_table(walkthrough):
+    """Composed and summed epsilons by round, of every value; with nobody out of budget there is no third panel."""
+    asked = question(walkthrough)
+    mean, largest = plots.privacy_spent(walkthrough, asked).axes
+    rounds = walkthrough.table("rounds").groupby(["broker.pricing", "round"]).mean(numeric_only=True)
+    for axes, name in ((mean, "mean"), (largest, "max")):
+        drawn = iter(axes.lines)
+        for level in asked.levels:
+            for kind in ("composed", "total"):
+                np.testing.assert_allclose(next(drawn).get_ydata(), rounds.loc[level, f"epsilon_{kind}_{name}"])
+
+
+def test_owners_out_of_budget_have_a_panel(tmp_path):
+    experiment = load("walkthrough", ["owners.owners.privacy_budget=3"])
+    results = Results.create(tmp_path / "walkthrough", experiment)
+    run_experiment(results)
+    figure = plots.privacy_spent(results, question(results))
+    assert [axes.get_title() for axes in figure.axes][2:] == ["Owners out of budget"]
+    spent = results.table("rounds").groupby(["broker.pricing", "round"])["owners_spent"].mean()
+    assert spent.max() > 0
+    for line, level in zip(figure.axes[2].lines, question(results).levels, strict=True):
+        np.testing.assert_allclose(line.get_ydata(), spent.loc[level])
+
+
 def test_personalised_prices_have_no_ladder(walkthrough):
     asked = question(walkthrough)
     labels = [text.get_text() for text in plots.price_ladder(walkthrough, asked).legends[0].get_texts()]
@@ -55,7 +79,8 @@ def test_personalised_prices_have_no_ladder(walkthrough):
 
 
 @pytest.mark.parametrize(
-    "make", [plots.welfare_split, plots.price_ladder, plots.coverage_and_accuracy, plots.money_flow]
+    "make",
+    [plots.welfare_split, plots.price_ladder, plots.coverage_and_accuracy, plots.money_flow, plots.privacy_spent],
 )
 def test_axes_carry_units(walkthrough, make):
     figure = make(walkthrough, question(walkthrough))
@@ -74,7 +99,7 @@ def test_the_report_is_one_self_contained_page(walkthrough):
     page = write_report(walkthrough, question(walkthrough))
     html = page.read_text(encoding="utf-8")
     assert walkthrough.experiment.title in html
-    assert html.count("data:image/svg+xml;base64,") == 5
+    assert html.count("data:image/svg+xml;base64,") == 6
     # Nothing is fetched: no source or link but data.
     for reference in re.findall(r"(?:src|href)=\"([^\"]*)\"", html):
         assert reference.startswith("data:")
@@ -82,7 +107,7 @@ def test_the_report_is_one_self_contained_page(walkthrough):
     for name in ("revenue", "money per round", "1,900", "broker.epsilons", "numpy", "buyers.modest.budget"):
         assert name in html
     figures = sorted(path.name for path in (walkthrough.folder / "figures").iterdir())
-    assert len(figures) == 10
+    assert len(figures) == 12
     assert {name.partition(".")[2] for name in figures} == {"png", "pdf"}
 
 
