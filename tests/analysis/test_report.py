@@ -65,7 +65,7 @@ def test_owners_out_of_budget_have_a_panel(tmp_path):
     results = Results.create(tmp_path / "walkthrough", experiment)
     run_experiment(results)
     figure = plots.privacy_spent(results, question(results))
-    assert [axes.get_title() for axes in figure.axes][2:] == ["Owners out of budget"]
+    assert [axes.get_title("left") for axes in figure.axes][2:] == ["Owners out of budget"]
     spent = results.table("rounds").groupby(["broker.pricing", "round"])["owners_spent"].mean()
     assert spent.max() > 0
     for line, level in zip(figure.axes[2].lines, question(results).levels, strict=True):
