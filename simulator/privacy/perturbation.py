@@ -21,6 +21,8 @@ from simulator.privacy.losses import Loss, MarginLoss
 MAX_STEPS = 200
 #: Relative error of a sum of losses by rounding, with room.
 ROUNDING = 1e-12
+#: Curvature of the parabola that a search for the minimum starts with, at most.
+CURVATURE = 0.5
 #: Weights up to which the Hessian is formed and factorised.
 MAX_DENSE = 500
 
@@ -85,10 +87,12 @@ class Perturbation:
             ]
             # Each model is a problem of its own, and all of them together must reach the tolerance.
             tolerance = self.gradient_tolerance / len(problems) ** 0.5
-            solution = np.column_stack([_minimise(problem, tolerance) for problem in problems])
+            starts = _starts(rows, targets, weights, loss, self.regularisation, linear)
+            found = [_minimise(problem, w, tolerance) for problem, w in zip(problems, starts.T, strict=True)]
+            solution = np.column_stack(found)
         else:
             joint = _SoftmaxProblem(rows, targets.T, weights, self.regularisation, linear.T)
-            solution = _minimise(joint, self.gradient_tolerance).reshape(linear.T.shape).T
+            solution = _minimise(joint, np.zeros(joint.size), self.gradient_tolerance).reshape(linear.T.shape).T
         return solution + rng.normal(scale=self.output_noise, size=shape)
 
 
@@ -184,9 +188,29 @@ class _SoftmaxProblem(_Problem):
         return product
 
 
-def _minimise(problem: _Problem, tolerance: float) -> np.ndarray:
-    """Weights at which the norm of the gradient is at most `tolerance`, by Newton's method."""
-    w = np.zeros(problem.size)
+def _starts(
+    rows: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    loss: MarginLoss,
+    regularisation: float,
+    linear: np.ndarray,
+) -> np.ndarray:
+    """Weights to start from, shape (p, m): as if the loss were a parabola at 0.
+
+    All models have one Hessian then. For the logistic loss this is Newton's first step; the hinge, which is flat at 0,
+    has a parabola of its own.
+    """
+    if rows.shape[1] > MAX_DENSE:
+        return np.zeros(linear.shape)
+    hessian = min(loss.smoothness, CURVATURE) * (rows.T @ (weights[:, None] * rows))
+    hessian.flat[:: rows.shape[1] + 1] += regularisation
+    pull = float(loss.slope(np.zeros(1))[0]) * (rows.T @ (weights[:, None] * targets)) - linear
+    return np.asarray(cho_solve(cho_factor(hessian, check_finite=False), pull, check_finite=False))
+
+
+def _minimise(problem: _Problem, w: np.ndarray, tolerance: float) -> np.ndarray:
+    """Weights at which the norm of the gradient is at most `tolerance`, by Newton's method from `w`."""
     value, gradient = problem.value_and_gradient(w)
     for _ in range(MAX_STEPS):
         norm = float(np.linalg.norm(gradient))
