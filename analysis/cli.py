@@ -520,9 +520,14 @@ def train(
     epsilon: Annotated[float, typer.Option(help="Privacy parameter of the model, > 0.")],
     delta: Annotated[float, typer.Option(help="The other privacy parameter, between 0 and 1.")] = 1e-5,
     model: Annotated[Kinds, typer.Option(help="Logistic regression, or a support vector machine.")] = Kinds.logistic,
-    method: Annotated[str, typer.Option(help="auto, objective, amp, output or gradient.")] = "auto",
+    method: Annotated[
+        str, typer.Option(help="auto, objective, amp (for records as units), output or gradient.")
+    ] = "auto",
     neighbours: Annotated[
-        str, typer.Option(help="What is hidden: replace-one (a record's content) or add-remove (its presence).")
+        str,
+        typer.Option(
+            help="What is hidden of a record, or of an owner: replace-one, its content; add-remove, its presence."
+        ),
     ] = "replace-one",
     owners: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of the owner of each record, which is no feature.")
@@ -551,14 +556,19 @@ def train(
     noise_seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the noise, for rehearsals: the model is then not private.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="MODEL.json", help="Write card and weights to a file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL.json", help="Write the weights, and what may be published of the card, to a file."),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Train a private classifier on records, and say what is guaranteed.
 
     Every column besides the label and the owners is a feature, and must hold numbers. Rows longer than the norm are
     clipped, so features should be brought to a common scale of about 1 by constants that do not come from the
-    records. The card lists what the guarantee leaves out.
+    records. Records are held out for the accuracy so that neighbouring data sets train on neighbouring ones: whole
+    owners, by their names, where these are the unit; records by their content where their presence is hidden. The card
+    lists what the guarantee leaves out.
 
     Examples
     --------
@@ -572,10 +582,10 @@ def train(
         raise InputError(f"--test-share: found {test_share}; allowed are numbers from 0 to below 1")
     if unit is Unit.owner and owners is None:
         raise InputError("--unit: found 'owner' without --owners; allowed with a column of owners")
-    if out is not None and not out.parent.is_dir():  # before a model is trained that could not be kept
-        raise InputError(f"--out: found {str(out)!r}, in a folder that does not exist")
+    if out is not None:
+        _check_folder(out)
     from analysis.inputs import read_record_table, read_scales
-    from analysis.model_cards import card_text, model_file, public, train_model
+    from analysis.model_cards import as_json, card_text, model_file, train_model
     from analysis.tables import plain
 
     table = read_record_table(data, label, owners)
@@ -585,7 +595,7 @@ def train(
             model=model.value,
             constants=None if scales in (None, "own") else read_scales(Path(scales), table.names),
             own_scaling=scales == "own",
-            classes=None if classes is None else [name.strip() for name in classes.split(",")],
+            classes=None if classes is None else _names("--classes", classes),
             unit=(unit or (Unit.record if owners is None else Unit.owner)).value,
             test_share=test_share,
             split_seed=seed,
@@ -606,7 +616,7 @@ def train(
     if out is not None:
         _write(out, json.dumps(plain(model_file(card, weights)), indent=1))
     if json_:
-        typer.echo(json.dumps(plain(public(card))))
+        typer.echo(json.dumps(plain(as_json(card))))
     else:
         typer.echo(card_text(card))
 
@@ -645,6 +655,7 @@ def calibrate(
     _check_figure(plot)
     if out.suffix != ".json":
         raise InputError(f"--out: found {str(out)!r}; allowed are files that end in .json")
+    _check_folder(out)
     _find_own_classes(scenario)
     from tqdm import tqdm
 
@@ -827,6 +838,20 @@ def _save(figure: Figure, file: Path) -> None:
         save(figure, file, file.suffix.lower().removeprefix("."))
     except OSError as error:
         raise InputError(f"--plot: {str(file)!r} cannot be written: {error.strerror or error}") from None
+
+
+def _names(flag: str, text: str) -> list[str]:
+    """Names given as "A,B,..."."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise InputError(f"{flag}: found {text!r}; allowed are names separated by commas, each once")
+    return names
+
+
+def _check_folder(file: Path) -> None:
+    """Refuse a file that could not be written, before the work is done."""
+    if not file.parent.is_dir():
+        raise InputError(f"--out: found {str(file)!r}, in a folder that does not exist")
 
 
 def _write(file: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,20 @@ from simulator.streams import Streams
 MODELS = {"logistic": PrivateLogisticRegression, "svm": PrivateSVM}
 #: Confidence level of the accuracy's interval.
 LEVEL = 0.95
+#: What a card says of the records without noise; a file of the model leaves it out.
+PRIVATE = (
+    "records",
+    "owners",
+    "largest_shard",
+    "shard_epsilon",
+    "shard_delta",
+    "test_records",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "constant_accuracy",
+    "not_covered",
+)
 #: Format of the file that `model_file` describes.
 FORMAT = "dealer-market private linear model, version 1"
 
@@ -99,6 +114,9 @@ class ModelCard:
             sentences.append("The accuracy, which reads the test records without noise.")
         if self.guarantee.neighbours == "replace-one":
             sentences.append(f"The number of {self.guarantee.unit}s is public, as the neighbour relation has it.")
+        sentences.append(
+            "What else this card tells of the records, such as how many there are; a file of the model leaves it out."
+        )
         sentences.append("Whether epsilon, --data-norm or the features were chosen by looking at the records.")
         sentences.append("Other releases of the same records: their epsilons and deltas add up.")
         return sentences
@@ -154,7 +172,9 @@ def train_model(
     ValueError
         If a parameter is out of range, there is one class only, or no record is left to train on.
     """
-    train, test = hold_out(len(table.labels), test_share, Streams(split_seed))
+    neighbours = options.get("neighbours", "replace-one")
+    test = _held_out(table, test_share, split_seed, unit, neighbours)
+    train, test = np.flatnonzero(~test), np.flatnonzero(test)
     if len(train) == 0:
         raise ValueError(f"no record is left to train on: found {len(table.labels)}, all held out to test")
     if own_scaling:
@@ -213,7 +233,7 @@ def train_model(
     return card, weights
 
 
-def public(card: ModelCard) -> dict[str, Any]:
+def as_json(card: ModelCard) -> dict[str, Any]:
     """The card's fields as JSON shows them, the guarantee without its function."""
     shown = {name: getattr(card, name) for name in card.__dataclass_fields__}
     guarantee = {name: getattr(card.guarantee, name) for name in card.guarantee.__dataclass_fields__}
@@ -222,12 +242,12 @@ def public(card: ModelCard) -> dict[str, Any]:
 
 
 def model_file(card: ModelCard, weights: dict[str, Any]) -> dict[str, Any]:
-    """What a file of the model holds: the card, the weights, and how to apply them."""
+    """What a file of the model holds: the card but for what is private in it, the weights, and how to apply them."""
     return {
         "format": FORMAT,
         "apply": "x = (features - centre) / scale; x = x / max(norm(x), data_norm); score = coef x + intercept; with "
         "two classes the second where the score is positive, else the class of the largest score",
-        "card": public(card),
+        "card": {name: value for name, value in as_json(card).items() if name not in PRIVATE},
         **weights,
     }
 
@@ -263,6 +283,38 @@ def card_text(card: ModelCard) -> str:
         )
     text = "\n".join(f"{name:<15}{line}" for name, line in lines.items())
     return f"{text}\n\nNot covered by the guarantee:\n" + "\n".join(f"- {sentence}" for sentence in card.not_covered)
+
+
+def _held_out(table: RecordTable, share: float, seed: int, unit: str, neighbours: str) -> np.ndarray:
+    """Which records are held out, shape (N,) of bool, so that neighbouring tables train on neighbouring sets.
+
+    A place among a known number of records decides, or the rank of an owner's name among known ones; where the
+    presence of a unit is hidden, each has a chance of its own, by its name or content alone.
+    """
+    if unit == "record" and neighbours == "replace-one":
+        held = np.zeros(len(table.labels), dtype=bool)
+        held[hold_out(len(table.labels), share, Streams(seed))[1]] = True
+        return held
+    if unit == "owner":
+        assert table.owners is not None
+        names, holder = np.unique(table.owners, return_inverse=True)
+        keys = [name.encode() for name in names.tolist()]
+    else:
+        rows = zip(table.features, table.labels.tolist(), strict=True)
+        keys, holder = [row.tobytes() + label.encode() for row, label in rows], np.arange(len(table.labels))
+    chances = np.array([_chance(seed, key) for key in keys])
+    if neighbours == "replace-one":
+        first = max(1, round(share * len(chances))) if share > 0 else 0
+        held = np.argsort(np.argsort(chances)) < first
+    else:
+        held = chances < share
+    return np.asarray(held[holder])
+
+
+def _chance(seed: int, key: bytes) -> float:
+    """A number in [0, 1) that depends on the seed and the key alone, as good as uniform."""
+    digest = hashlib.blake2b(key, digest_size=8, key=str(seed).encode()[:64]).digest()
+    return int.from_bytes(digest, "little") / 2**64
 
 
 _SCALING = {

@@ -499,11 +499,13 @@ class MarketConfig(Section):
             _check_curve(self, curve)
         method = training.method if curve is None else curve.method
         if self.broker.privacy_accounting == "gaussian" and method not in GAUSSIAN:
+            trained = "an accuracy curve that does not tell its training method"
             raise ValueError(
-                f"broker.privacy_accounting: found 'gaussian' for the training method {method!r}, which is no Gaussian "
-                f"mechanism; allowed with it are {', '.join(map(repr, GAUSSIAN))}"
+                f"broker.privacy_accounting: found 'gaussian' with "
+                f"{trained if method is None else f'the training method {method!r}'}; allowed with it are the "
+                f"Gaussian mechanisms {', '.join(map(repr, GAUSSIAN))}"
             )
-        if training.method != "surrogate" and not drawn:
+        if training.method != "surrogate":
             for epsilon in self.broker.epsilons:
                 try:
                     plan_training(
@@ -575,6 +577,11 @@ def _check_curve(market: MarketConfig, curve: AccuracyCurve) -> None:
     if curve.calibration is None:
         return
     calibrated = curve.calibration
+    if training.unit == "owner" and market.n_owners != calibrated.owners:
+        raise ValueError(
+            f"owners: found {market.n_owners} with broker.training.unit = 'owner'; the accuracy curve was calibrated "
+            f"for {calibrated.owners}, and how much noise weighs depends on their number"
+        )
     # A setting that the file does not know had its default when the file was written.
     defaults = {name: field.default for name, field in TrainingConfig.model_fields.items()}
     pairs: list[tuple[str, Any, Any]] = [("broker.delta", broker.delta, calibrated.delta)]

@@ -198,5 +198,6 @@ def _stock(config: MarketConfig, streams: Streams) -> DataStock:
         drawn = [
             s.value.draw(streams, "owners.value", s.count, s.segment) for s in config.owners if s.value is not None
         ]
-        return DataStock(config.n_owners, values=np.concatenate(drawn))
+        each = config.broker.training.records_per_owner
+        return DataStock(config.n_owners, values=np.concatenate(drawn), records_each=each)
     return DataStock(config.n_owners, shards=datasets.split(datasets.load(config.data), config.n_owners, streams))

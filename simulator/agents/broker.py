@@ -41,17 +41,29 @@ class DataStock:
         The owners' records and the test set.
     values : array of float, shape (n,), optional
         Shapley values of the shards, where there are no records.
+    records_each : int, optional
+        Records that each owner is taken to hold, where there are none.
     """
 
-    def __init__(self, n_owners: int, *, shards: Shards | None = None, values: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        n_owners: int,
+        *,
+        shards: Shards | None = None,
+        values: np.ndarray | None = None,
+        records_each: int | None = None,
+    ) -> None:
         self.n_owners = n_owners
         self.shards = shards
         self.values = values
+        self.records_each = records_each
 
     @property
     def sizes(self) -> np.ndarray | None:
-        """How many training records each owner holds, shape (n,), if there are any."""
-        return None if self.shards is None else np.bincount(self.shards.owners, minlength=self.n_owners)
+        """How many training records each owner holds, shape (n,), if that is known."""
+        if self.shards is not None:
+            return np.bincount(self.shards.owners, minlength=self.n_owners)
+        return None if self.records_each is None else np.full(self.n_owners, self.records_each)
 
     def records_of(self, owners: np.ndarray) -> np.ndarray:
         """Which training records belong to the owners bought, shape (N,) of bool, for a mask of shape (n,)."""
@@ -316,10 +328,8 @@ class Broker(MarketAgent):
     def _predict(self, purchases: Purchases, available: np.ndarray) -> Versions:
         """Versions as the surrogate sees them; it draws no random numbers."""
         assert self.curve is not None
-        sizes = self.stock.sizes
-        if sizes is None:
-            sizes = np.full(self.stock.n_owners, self.config.training.records_per_owner)
-        records = purchases.bought @ sizes
+        assert self.stock.sizes is not None
+        records = purchases.bought @ self.stock.sizes
         accuracy = np.full(len(self.epsilons), np.nan)
         accuracy[available] = self.curve.predict(
             self.epsilons[available], purchases.coverage[available], records[available]

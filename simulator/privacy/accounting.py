@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Literal, get_args
 
 import numpy as np
@@ -103,7 +104,7 @@ def group_privacy(epsilon: float, delta: float, size: int) -> tuple[float, float
     (5.0, 0.00086)
     """
     check_group(size)
-    factors = math.exp(min(size * epsilon, 700.0) - epsilon)  # the largest term, which alone makes delta 1 beyond that
+    factors = math.exp(min((size - 1) * epsilon, 700.0))  # the largest term; far below its limit it makes delta 1
     total = -math.expm1(-size * epsilon) / -math.expm1(-epsilon) * factors
     return size * epsilon, min(delta * total, 1.0)
 
@@ -128,12 +129,17 @@ def check_budget(epsilon: float, delta: float, neighbours: str) -> None:
     ValueError
         If epsilon is not positive and finite, delta not in (0, 1), or the relation is unknown.
     """
-    if not (math.isfinite(epsilon) and epsilon > 0):
+    if not (is_number(epsilon) and math.isfinite(epsilon) and epsilon > 0):
         raise ValueError(f"epsilon must be positive and finite, found {epsilon!r}")
-    if not 0 < delta < 1:
+    if not (is_number(delta) and 0 < delta < 1):
         raise ValueError(f"delta must be between 0 and 1, found {delta!r}")
     if neighbours not in get_args(Neighbours):
         raise ValueError(f"neighbours must be one of {', '.join(get_args(Neighbours))}, found {neighbours!r}")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real number, NumPy's among them, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
 def moved_records(neighbours: Neighbours) -> int:

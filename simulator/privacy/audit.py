@@ -208,7 +208,8 @@ def audit(
     sizes = (("fits", fits, 30), ("block", block, 1), ("n_classes", n_classes, 2), ("shard", shard, 1))
     for name, count, least in sizes:
         optional = name in ("block", "shard") and count is None
-        if not (isinstance(count, int | np.integer) and count >= least) and not optional:
+        whole = isinstance(count, int | np.integer) and not isinstance(count, bool) and count >= least
+        if not whole and not optional:
             raise ValueError(f"{name} must be a whole number, at least {least}, found {count!r}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, found {confidence!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from typing import Any, ClassVar, Self
 
@@ -14,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from simulator.privacy.accounting import Guarantee, Neighbours
-from simulator.privacy.training import Accounting, Method, Model, Noise, train
+from simulator.privacy.training import LARGEST, Accounting, Method, Model, Noise, train
 
 
 class PrivacyWarning(UserWarning):
@@ -78,8 +77,10 @@ class _PrivateClassifier(ClassifierMixin, BaseEstimator):
         if len(strange):
             raise ValueError(f"y holds the label {strange.tolist()[0]!r}, which is not among classes")
         if len(self.classes_) < 2:
-            raise ValueError(f"training needs at least two classes, found one class, {self.classes_[0]!r}")
-        if isinstance(self.random_state, numbers.Integral):
+            raise ValueError(f"training needs at least two classes, found one class, {self.classes_.tolist()[0]!r}")
+        if not isinstance(self.fit_intercept, bool | np.bool_):
+            raise ValueError(f"fit_intercept must be true or false, found {self.fit_intercept!r}")
+        if not (self.random_state is None or isinstance(self.random_state, np.random.Generator)):
             warnings.warn(
                 f"the noise comes from the seed {self.random_state}: whoever knows it can subtract the noise",
                 PrivacyWarning,
@@ -87,7 +88,7 @@ class _PrivateClassifier(ClassifierMixin, BaseEstimator):
             )
         if _standardised_by_itself(records):
             warnings.warn(
-                "X has columns of mean 0 and deviation 1, as after standardising by its own records, which the "
+                "X has a column of mean 0 and deviation 1, as after standardising by its own records, which the "
                 "guarantee does not cover; scale by public constants (PublicScaler)",
                 PrivacyWarning,
                 stacklevel=2,
@@ -223,22 +224,26 @@ def _owner_index(groups: ArrayLike, n_records: int) -> np.ndarray:
     found = np.asarray(groups)
     if found.shape != (n_records,):
         raise ValueError(f"groups must name the owner of each of {n_records} records, found shape {found.shape}")
-    owners, _ = pd.factorize(found)
+    try:
+        owners, _ = pd.factorize(found)
+    except TypeError:
+        raise ValueError(f"groups must be names or numbers of owners, found {found[0]!r:.60}") from None
     if (owners < 0).any():
         raise ValueError("groups must name the owner of each record, found missing ones")
     return np.asarray(owners)
 
 
 def _standardised_by_itself(records: np.ndarray) -> bool:
-    """Whether all columns that vary have mean 0 and deviation 1 to rounding, which does not happen by chance.
+    """Whether a column has mean 0 and deviation 1 to rounding, which does not happen by chance.
 
-    Columns of nothing but -1 and 1 say nothing: they are a usual code of two categories.
+    The deviation is that of the records, or the estimate of the population's from them. Columns of nothing but -1 and 1
+    say nothing: they are a usual code of two categories.
     """
+    n = len(records)
+    records = np.clip(records, -LARGEST, LARGEST)
     telling = (records.std(axis=0) > 0) & (np.abs(records) != 1.0).any(axis=0)
     told = records[:, telling]
-    return bool(
-        told.size > 0
-        and len(records) > 2
-        and (np.abs(told.mean(axis=0)) < 1e-9).all()
-        and (np.abs(told.std(axis=0) - 1.0) < 1e-9).all()
-    )
+    centred = np.abs(told.mean(axis=0)) < 1e-9
+    squares = (told**2).mean(axis=0)
+    scaled = (np.abs(squares - 1.0) < 1e-9) | (np.abs(squares - (n - 1) / n) < 1e-9)
+    return bool(n > 2 and (centred & scaled).any())

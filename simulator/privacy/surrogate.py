@@ -299,7 +299,9 @@ def shipped_curve(name: str, model: str, neighbours: str) -> AccuracyCurve:
     path = _folder() / f"{name}-{model}-{neighbours}.json"
     if not path.exists():
         names = sorted({path.stem.split("-", 1)[0] for path in _folder().glob("*.json")})
-        raise ValueError(f"found {name!r}; allowed are {', '.join(names)} and FILE.json, written by `dealer calibrate`")
+        raise ValueError(
+            f"found {name!r}; allowed are {', '.join(names)} and a file of `dealer calibrate`, whose name ends in .json"
+        )
     return AccuracyCurve.load(path)
 
 

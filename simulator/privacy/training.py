@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from simulator.privacy.accounting import Guarantee, Neighbours, Unit, check_budget
+from simulator.privacy.accounting import Guarantee, Neighbours, Unit, check_budget, is_number
 from simulator.privacy.amp import amp_delta, amp_noise
 from simulator.privacy.gaussian import gaussian_delta, gaussian_mu
 from simulator.privacy.gradient import CountedDescent, GradientDescent, gradient_noise
@@ -22,6 +22,8 @@ from simulator.privacy.perturbation import Perturbation
 Model = Literal["logistic", "svm"]
 Method = Literal["auto", "objective", "amp", "output", "gradient"]
 Accounting = Literal["auto", "redberg-wang", "tight"]
+#: Larger features count as this large: their squares can be summed.
+LARGEST = 1e150
 #: What `auto` stands for: the most accurate method, or nearly so, at every epsilon and number of records in
 #: docs/privacy.md. What it chooses by public quantities, or by a private count, is the number of its steps.
 AUTO: Method = "gradient"
@@ -88,6 +90,7 @@ class LinearModel:
 
 def clip_rows(features: np.ndarray, data_norm: float) -> np.ndarray:
     """Rows scaled down to norm at most `data_norm`, then divided by it, shape (N, d)."""
+    features = np.clip(features, -LARGEST, LARGEST)
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), data_norm)
 
 
@@ -269,7 +272,7 @@ def train(
     ValueError
         If an argument is out of range, or the method cannot serve the privacy parameters.
     """
-    if not (math.isfinite(data_norm) and data_norm > 0):
+    if not (is_number(data_norm) and math.isfinite(data_norm) and data_norm > 0):
         raise ValueError(f"data_norm must be positive and finite, found {data_norm!r}")
     plan = plan_training(
         epsilon,

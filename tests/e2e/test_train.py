@@ -1,5 +1,6 @@
 """`dealer train`: private models of a file's records, with their card."""
 
+import itertools
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +12,8 @@ from sklearn.datasets import load_breast_cancer
 from typer.testing import CliRunner
 
 from analysis.cli import app
-from analysis.model_cards import ModelCard
+from analysis.inputs import RecordTable
+from analysis.model_cards import ModelCard, _held_out
 from simulator.datasets import hold_out
 from simulator.privacy import plan_training
 from simulator.privacy.gaussian import gaussian_epsilon, gaussian_mu
@@ -62,7 +64,7 @@ def test_the_card_in_words(dealer):
     assert "replace-one: one owner replaced by another" in out
     assert "from the operating system" in out
     assert "scaled by public constants" in out
-    assert "455 records of 40 owners" in out
+    assert "records of 32 owners" in out
     assert "rehearsal" not in out
     code, out, _ = dealer(*BASE, "--scales", "own", "--unit", "record", "--noise-seed", 1, "--test-share", 0)
     assert code == 0
@@ -75,7 +77,7 @@ def test_the_card_in_words(dealer):
 def test_json_has_the_fields_of_the_card(dealer):
     card = answer(dealer)
     assert set(card) == {field.name for field in fields(ModelCard)} | {"not_covered"}
-    plan = plan_training(2.0, 1e-5, 2, 40, 7, unit="owner")
+    plan = plan_training(2.0, 1e-5, 2, 32, 7, unit="owner")
     assert card["guarantee"]["method"] == plan.guarantee.method
     assert card["guarantee"]["unit"] == "owner"
     assert card["noise"] == vars(plan.noise)
@@ -84,11 +86,11 @@ def test_json_has_the_fields_of_the_card(dealer):
 
 @pytest.mark.parametrize("scales", ["scales.csv", "own", None])
 def test_the_file_of_the_model_gives_its_accuracy_back(dealer, table, scales):
-    """Applied by hand, as the file says."""
+    """Applied by hand, as the file says, to the records held out."""
     extra = ("--scales", scales) if scales else ()
-    card = answer(dealer, *extra, "--out", "model.json", "--seed", 3, "--data-norm", 2.5)
+    options = ("--unit", "record", "--out", "model.json", "--seed", 3, "--data-norm", 2.5)
+    card = answer(dealer, *extra, *options)
     kept = json.loads(Path("model.json").read_text(encoding="utf-8"))
-    assert kept["card"] == card
     train, test = hold_out(len(table), 0.2, Streams(3))
     x = (table[kept["features"]].to_numpy() - kept["centre"]) / kept["scale"]
     if scales == "own":
@@ -105,6 +107,77 @@ def test_the_file_of_the_model_gives_its_accuracy_back(dealer, table, scales):
         table["diagnosis"].iloc[test].value_counts(normalize=True).iloc[0], rel=1e-12
     )
     assert card["largest_shard"] == table["hospital"].iloc[train].value_counts().iloc[0]
+
+
+def test_the_file_of_the_model_tells_nothing_exact_of_the_records(dealer):
+    card = answer(dealer, "--neighbours", "add-remove", "--out", "model.json")
+    kept = json.loads(Path("model.json").read_text(encoding="utf-8"))["card"]
+    private = {"records", "owners", "largest_shard", "test_records", "accuracy", "constant_accuracy", "shard_delta"}
+    assert private <= set(card)
+    assert not private & set(kept)
+    assert all(card[name] == value for name, value in kept.items())
+    assert any("how many there are" in sentence for sentence in card["not_covered"])
+
+
+# --- what is held out ------------------------------------------------------------------------------------
+
+
+def held(table, unit, neighbours, share=0.3):
+    names = [name for name in table if name.startswith("x")]
+    owners = table["hospital"].to_numpy(dtype=str)
+    records = RecordTable(names, table[names].to_numpy(), table["diagnosis"].to_numpy(dtype=str), owners)
+    return _held_out(records, share, 5, unit, neighbours)
+
+
+def rows(table, mask):
+    """The records held in a training set, as they are."""
+    return sorted(map(tuple, table[~mask].to_numpy().tolist()))
+
+
+@pytest.mark.parametrize("unit", ["record", "owner"])
+def test_one_more_or_less_moves_nobody_else(table, unit):
+    """Under add-remove the training sets of neighbours are neighbours, wherever the unit stands."""
+    whole = rows(table, held(table, unit, "add-remove"))
+    for gone in ("h3", "h17", "h39") if unit == "owner" else (0, 17, 300, 568):
+        drop = table.index[table["hospital"] == gone] if unit == "owner" else [gone]
+        fewer = table.drop(index=drop)
+        left = rows(fewer, held(fewer, unit, "add-remove"))
+        own = rows(table, ~np.isin(np.arange(len(table)), drop))
+        assert left in (whole, [row for row in whole if row not in own])
+    share = held(table, unit, "add-remove").mean()
+    # A chance of 0.3 for each of 569 records, or of 40 owners of very different size.
+    assert abs(share - 0.3) < (0.25 if unit == "owner" else 4 * np.sqrt(0.21 / 569))
+
+
+def test_an_owner_replaced_moves_nobody_else(table):
+    """Also by a shard of another size; so many owners are held out as the share says."""
+    mask = held(table, "owner", "replace-one")
+    names = table["hospital"].to_numpy()
+    assert len(set(names[mask])) == 12
+    assert not set(names[mask]) & set(names[~mask])
+    longer = pd.concat([table, table[table["hospital"] == "h5"].assign(x0=7.0)], ignore_index=True)
+    again = held(longer, "owner", "replace-one")
+    assert set(longer["hospital"][again]) == set(names[mask])
+
+
+def test_a_record_replaced_moves_nobody_else(table):
+    changed = table.copy()
+    changed.loc[100, "x0"] = 99.0
+    assert np.array_equal(held(table, "record", "replace-one"), held(changed, "record", "replace-one"))
+
+
+def test_the_seed_decides_who_is_held_out(table):
+    names = [name for name in table if name.startswith("x")]
+    owners = table["hospital"].to_numpy(dtype=str)
+    records = RecordTable(names, table[names].to_numpy(), table["diagnosis"].to_numpy(dtype=str), owners)
+    for unit, neighbours in itertools.product(("record", "owner"), ("replace-one", "add-remove")):
+        masks = [_held_out(records, 0.3, seed, unit, neighbours) for seed in (1, 1, 2)]
+        assert np.array_equal(masks[0], masks[1])
+        assert not np.array_equal(masks[0], masks[2])
+        assert not _held_out(records, 0.0, 1, unit, neighbours).any()
+
+
+# --- the command -----------------------------------------------------------------------------------------
 
 
 def weights(dealer, *arguments):
@@ -161,6 +234,11 @@ def test_classes_may_be_declared(dealer):
         (("--data-norm", "-1"), "data_norm must be positive and finite, found -1.0"),
         (("--test-share", "1"), "--test-share: found 1.0; allowed are numbers from 0 to below 1"),
         (("--test-share", "0.999999"), "no record is left to train on: found 569, all held out to test"),
+        (
+            ("--classes", "benign,malignant,"),
+            "--classes: found 'benign,malignant,'; allowed are names separated by commas",
+        ),
+        (("--classes", "benign,benign,malignant"), "each once"),
         (("--classes", "benign,other"), "y holds the label 'malignant', which is not among classes"),
         (("--scales", "none.csv"), "'none.csv' cannot be read"),
         (("--scales", "records.csv"), "feature: the header of 'records.csv' must name this column once"),

@@ -125,6 +125,9 @@ def test_a_group_moves_a_gaussian_mechanism_no_further_than_it_says(epsilon, siz
 
 def test_a_large_group_is_guaranteed_nothing():
     assert group_privacy(8.0, DELTA, 1000) == (8000.0, 1.0)
+    for epsilon in (690.0, 1000.0, 1e6):
+        assert group_privacy(epsilon, DELTA, 1) == (epsilon, DELTA)
+        assert group_privacy(epsilon, DELTA, 2) == (2 * epsilon, 1.0)
     books = accounts(units=np.array([40]))
     books.book(np.ones((3, 1), dtype=bool), np.zeros(3, dtype=bool))
     assert [part.tolist() for part in books.shard()] == [[math.inf], [1.0]]
@@ -285,7 +288,7 @@ def test_the_shard_of_an_owner_of_many_records(make_config):
         (
             {},
             {"privacy_accounting": "gaussian", "training": {"method": "objective"}},
-            r"broker\.privacy_accounting: found 'gaussian' for the training method 'objective'",
+            r"broker\.privacy_accounting: found 'gaussian' with the training method 'objective'",
         ),
         ({}, {"privacy_accounting": "renyi"}, "privacy_accounting"),
         ({}, {"training": {"unit": "shard"}}, "unit"),
@@ -296,6 +299,19 @@ def test_contradictions_are_refused_by_name(make_config, owners, broker, said):
         make_config(owners=owners, broker=broker)
 
 
-def test_minima_perturbation_is_not_for_owners(make_config):
+@pytest.mark.parametrize("source", ["iris", "values"])
+def test_minima_perturbation_is_not_for_owners(make_config, source):
     with pytest.raises(ValueError, match=r"broker\.epsilons: found 0\.5; method 'amp' is for records as units"):
-        make_config(data="iris", broker={"training": {"method": "amp", "unit": "owner"}})
+        make_config(data=source, broker={"training": {"method": "amp", "unit": "owner"}})
+
+
+def test_the_shard_of_an_owner_taken_to_hold_records(make_config):
+    """Where there are none, the surrogate's number counts, and a group's privacy with it."""
+    training = {"method": "surrogate", "curve": "breast_cancer", "records_per_owner": 20}
+    market = Market(make_config(broker={"training": training, "manufacturing_budget": 1e6}))
+    market.step()
+    table = market.frame("owners").query("epsilon_total > 0")
+    for mine in table.itertuples():
+        mu = gaussian_mu(mine.epsilon_composed, DELTA)
+        assert mine.epsilon_shard == pytest.approx(gaussian_epsilon(20 * mu, DELTA), rel=1e-6)
+    assert len(table) > 0

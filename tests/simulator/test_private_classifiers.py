@@ -362,6 +362,11 @@ def test_records_of_one_class_train_where_the_classes_are_public(method, cls):
         ({"data_norm": -1.0}, "data_norm"),
         ({"data_norm": math.nan}, "data_norm"),
         ({"data_norm": math.inf}, "data_norm"),
+        ({"data_norm": "1"}, "data_norm must be positive and finite, found '1'"),
+        ({"epsilon": "1"}, "epsilon must be positive and finite, found '1'"),
+        ({"epsilon": True}, "epsilon must be positive and finite, found True"),
+        ({"delta": None}, "delta must be between 0 and 1, found None"),
+        ({"fit_intercept": "no"}, "fit_intercept must be true or false, found 'no'"),
     ],
 )
 def test_bad_parameters_are_refused_by_name(options, named):
@@ -379,7 +384,7 @@ def test_extreme_privacy_and_odd_records(method, epsilon, neighbours, cls):
     rng = np.random.default_rng(4)
     # More features than records, a row of norm zero, one that is huge.
     X, y = rng.normal(size=(12, 40)), np.arange(12) % 2
-    X[0], X[1] = 0.0, 1e150
+    X[0], X[1] = 0.0, 1e300
     model = fit(X, y, cls, epsilon=epsilon, neighbours=neighbours, method=method)
     assert np.isfinite(released(model)).all()
     assert model.score(X, y) >= 0.0
@@ -413,8 +418,8 @@ def test_parameters_survive_a_clone():
 
 def test_a_fixed_seed_is_warned_of():
     X, y = clusters()
-    for seed in (0, np.int64(3)):
-        with pytest.warns(PrivacyWarning, match=f"seed {seed}"):
+    for seed in (0, np.int64(3), [1, 2], np.random.SeedSequence(3), np.random.PCG64(3)):
+        with pytest.warns(PrivacyWarning, match="whoever knows it can subtract the noise"):
             PrivateLogisticRegression(random_state=seed).fit(X, y)
     for harmless in (None, np.random.default_rng(0)):
         PrivateLogisticRegression(random_state=harmless).fit(X, y)  # a warning would be an error
@@ -426,6 +431,10 @@ def test_records_standardised_by_themselves_are_warned_of():
     for records in (X, 1e6 * X + 5.0, with_constant):
         with pytest.warns(PrivacyWarning, match="PublicScaler"):
             fit(StandardScaler().fit_transform(records), y)
+        # With the population's deviation estimated from them, as data frames have it; and one column among others.
+        first = (records[:, 0] - records[:, 0].mean()) / records[:, 0].std(ddof=1)
+        with pytest.warns(PrivacyWarning, match="PublicScaler"):
+            fit(np.column_stack([first, records[:, 1]]), y)
     # A balanced code of two categories looks alike, and is none.
     fit(np.where(np.arange(200)[:, None] % 2 == [[0, 1]], 1.0, -1.0), y)
     # Constants of other records are public as far as these are concerned.

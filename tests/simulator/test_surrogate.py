@@ -362,3 +362,27 @@ def test_the_market_with_a_surrogate_agrees_with_the_real_one(model, neighbours)
     ):
         chance = 4 * misses.std(axis=0, ddof=1) / math.sqrt(replicates)
         assert (np.abs(misses.mean(axis=0)) <= allowed + chance).all()
+
+
+def test_with_owners_as_units_their_number_is_that_of_the_calibration(make_config, curve_file):
+    """How much noise weighs depends on the number of owners, which the curve knows through the records alone."""
+    path = curve_file(unit="owner")
+    for count in (6, 20):
+        sections = {"training": {"curve": path, "unit": "owner"}, "owners": {"count": count}}
+        if count == json.loads(Path(path).read_text())["calibration"]["owners"]:
+            surrogate_market(make_config, **sections)
+        else:
+            with pytest.raises(ValueError, match=f"owners: found {count} with broker.training.unit = 'owner'"):
+                surrogate_market(make_config, **sections)
+    with pytest.raises(ValueError, match=r"broker\.training\.unit: found 'record'; the accuracy curve"):
+        surrogate_market(make_config, training={"curve": path})
+
+
+def test_a_curve_that_does_not_tell_its_training_is_none_for_gaussian_accounting(make_config, curve_file):
+    path = curve_file()
+    raw = json.loads(Path(path).read_text())
+    broker = {"privacy_accounting": "gaussian"}
+    surrogate_market(make_config, training={"curve": path}, broker=broker)
+    Path(path).write_text(json.dumps(raw | {"calibration": None}))
+    with pytest.raises(ValueError, match="an accuracy curve that does not tell its training method"):
+        surrogate_market(make_config, training={"curve": path}, broker=broker)
