@@ -13,9 +13,9 @@ from scipy.stats import binomtest
 from analysis.inputs import RecordTable
 from analysis.tables import number
 from simulator.datasets import hold_out
-from simulator.privacy import CountedDescent, GradientDescent, PrivacyWarning, PrivateLogisticRegression, PrivateSVM
+from simulator.privacy import PrivacyWarning, PrivateLogisticRegression, PrivateSVM
 from simulator.privacy.accounting import Guarantee
-from simulator.privacy.training import Noise
+from simulator.privacy.noise import Noise
 from simulator.streams import Streams
 
 MODELS = {"logistic": PrivateLogisticRegression, "svm": PrivateSVM}
@@ -49,8 +49,8 @@ class ModelCard:
         Kind of classifier.
     guarantee : Guarantee
         Method, neighbour relation, unit, epsilon, delta, and the theorem behind them.
-    noise : Perturbation, GradientDescent or CountedDescent
-        Noise scales of each model.
+    noise : Noise
+        Its noise scales.
     noise_seed : int or None
         Seed of the noise, which whoever knows it can subtract; None where the operating system gave it.
     classes : list of str
@@ -270,7 +270,8 @@ def card_text(card: ModelCard) -> str:
             else "no guarantee"
         )
         lines["largest owner"] = f"{card.largest_shard} records together: {said}"
-    lines["noise"] = _noise(card)
+    source = "the operating system" if card.noise_seed is None else f"seed {card.noise_seed}"
+    lines["noise"] = f"{card.noise}, from {source}"
     lines["features"] = f"{card.features}, {_SCALING[card.scaling]}, rows clipped to norm {card.data_norm:g}"
     lines["classes"] = ", ".join(card.classes) + ("" if card.classes_declared else " (found in training)")
     owners = f" of {card.owners:,} owners" if card.owners else ""
@@ -322,19 +323,3 @@ _SCALING = {
     "constants": "scaled by public constants",
     "own": "scaled by the training records' mean and deviation, declared public",
 }
-
-
-def _noise(card: ModelCard) -> str:
-    source = "the operating system" if card.noise_seed is None else f"seed {card.noise_seed}"
-    noise = card.noise
-    if isinstance(noise, GradientDescent):
-        return f"{number(noise.gradient_noise)} on each of {noise.steps} summed gradients, from {source}"
-    if isinstance(noise, CountedDescent):
-        return (
-            f"{number(noise.count_noise)} on a count of {card.guarantee.unit}s, {number(noise.relative_noise)} times "
-            f"their sensitivity on gradients, from {source}"
-        )
-    return (
-        f"{number(noise.objective_noise)} on the objective's linear term, {number(noise.output_noise)} on the weights, "
-        f"Lambda {number(noise.regularisation)}, from {source}"
-    )

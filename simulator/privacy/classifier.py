@@ -13,7 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from simulator.privacy.accounting import Guarantee, Neighbours
-from simulator.privacy.training import LARGEST, Accounting, Method, Model, Noise, train
+from simulator.privacy.noise import Noise
+from simulator.privacy.training import LARGEST, Accounting, Method, Model, train
 
 
 class PrivacyWarning(UserWarning):

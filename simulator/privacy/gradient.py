@@ -11,6 +11,7 @@ from scipy.special import softmax
 from simulator.privacy.accounting import Neighbours, moved_records
 from simulator.privacy.gaussian import gaussian_mu
 from simulator.privacy.losses import Loss, MarginLoss
+from simulator.privacy.noise import Noise
 
 #: Steps at most.
 MAX_STEPS = 60
@@ -21,7 +22,7 @@ COUNT_SHARE = 0.01
 
 
 @dataclass(frozen=True)
-class GradientDescent:
+class GradientDescent(Noise):
     """Noise and steps of one training.
 
     Attributes
@@ -46,23 +47,10 @@ class GradientDescent:
         rng: np.random.Generator,
         weights: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Weights released, shape (p, m).
+        """Weights after all steps, shape (p, m).
 
         Steps go along the noisy gradient with a length of their own, so that neither the number of records nor the
         scale of their sum has to be known.
-
-        Parameters
-        ----------
-        rows : array of float, shape (N, p)
-            Records of L2 norm at most 1, the intercept's coordinate among them.
-        targets : array of float, shape (N, m)
-            Labels -1 or 1 of each of m models for a loss of the margin, else indicators of the m classes.
-        loss : Loss
-            The loss that the scales were computed for.
-        rng : numpy.random.Generator
-            Source of the noise.
-        weights : array of float, shape (N,), optional
-            Weight of each record's loss, > 0; by default 1.
         """
         solution = np.zeros((rows.shape[1], targets.shape[1]))
         for t in range(1, self.steps + 1):
@@ -77,9 +65,12 @@ class GradientDescent:
             solution = solution - self.radius / math.sqrt(t) * gradient / np.linalg.norm(gradient)
         return solution
 
+    def __str__(self) -> str:
+        return f"{self.gradient_noise:.4g} on each of {self.steps} summed gradients"
+
 
 @dataclass(frozen=True)
-class CountedDescent:
+class CountedDescent(Noise):
     """Noise of one training whose number of steps goes by a noisy count of its units, which is part of the release.
 
     Attributes
@@ -107,11 +98,14 @@ class CountedDescent:
         rng: np.random.Generator,
         weights: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Weights released, shape (p, m), for parameters as in `GradientDescent.fit`. Units weigh 1 each."""
+        """Count the units, and descend as their number says, shape (p, m)."""
         units = len(rows) if weights is None else round(float(weights.sum()))
         count = units + rng.normal(scale=self.count_noise)
         descent = _descent(count, 1.0 / self.relative_noise, loss, 1, self.n_models, self.n_weights)
         return descent.fit(rows, targets, loss, rng, weights)
+
+    def __str__(self) -> str:
+        return f"{self.count_noise:.4g} on a count of units, {self.relative_noise:.4g} times their sensitivity on gradients"
 
 
 def gradient_noise(

@@ -16,6 +16,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import softmax
 
 from simulator.privacy.losses import Loss, MarginLoss
+from simulator.privacy.noise import Noise
 
 #: Newton steps at most; a dozen are usual.
 MAX_STEPS = 200
@@ -28,7 +29,7 @@ MAX_DENSE = 500
 
 
 @dataclass(frozen=True)
-class Perturbation:
+class Perturbation(Noise):
     """Noise and regularisation of one training.
 
     Attributes
@@ -56,26 +57,7 @@ class Perturbation:
         rng: np.random.Generator,
         weights: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Weights released, shape (p, m).
-
-        Parameters
-        ----------
-        rows : array of float, shape (N, p)
-            Records of L2 norm at most 1, the intercept's coordinate among them.
-        targets : array of float, shape (N, m)
-            Labels -1 or 1 of each of m models for a loss of the margin, else indicators of the m classes.
-        loss : Loss
-            The loss that the scales were computed for.
-        rng : numpy.random.Generator
-            Source of the noise.
-        weights : array of float, shape (N,), optional
-            Weight of each record's loss, > 0; by default 1.
-
-        Raises
-        ------
-        RuntimeError
-            If the solver does not reach the gradient norm that the guarantee asks for.
-        """
+        """The minimum of the perturbed objective to the tolerance, with noise, shape (p, m)."""
         shape = rows.shape[1], targets.shape[1]
         linear = rng.normal(scale=self.objective_noise, size=shape)
         if weights is None:
@@ -94,6 +76,12 @@ class Perturbation:
             joint = _SoftmaxProblem(rows, targets.T, weights, self.regularisation, linear.T)
             solution = _minimise(joint, np.zeros(joint.size), self.gradient_tolerance).reshape(linear.T.shape).T
         return solution + rng.normal(scale=self.output_noise, size=shape)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.objective_noise:.4g} on the objective's linear term, {self.output_noise:.4g} on the weights, "
+            f"Lambda {self.regularisation:.4g}"
+        )
 
 
 class _Problem(ABC):

@@ -13,11 +13,11 @@ import numpy as np
 from simulator.privacy.accounting import Guarantee, Neighbours, Unit, check_budget, is_number
 from simulator.privacy.amp import amp_delta, amp_noise
 from simulator.privacy.gaussian import gaussian_delta, gaussian_mu
-from simulator.privacy.gradient import CountedDescent, GradientDescent, gradient_noise
+from simulator.privacy.gradient import gradient_noise
 from simulator.privacy.losses import HuberHinge, Logistic, Loss, MarginLoss, Softmax
+from simulator.privacy.noise import Noise
 from simulator.privacy.objective import objective_noise, released_delta
 from simulator.privacy.output import output_noise
-from simulator.privacy.perturbation import Perturbation
 
 Model = Literal["logistic", "svm"]
 Method = Literal["auto", "objective", "amp", "output", "gradient"]
@@ -35,9 +35,6 @@ GAUSSIAN = ("auto", "output", "gradient")
 INTERCEPT_WEIGHT = 0.25
 
 
-Noise = Perturbation | GradientDescent | CountedDescent
-
-
 @dataclass(frozen=True)
 class Plan:
     """How one training is made private; known before any record is read.
@@ -46,8 +43,8 @@ class Plan:
     ----------
     guarantee : Guarantee
         What it guarantees.
-    noise : Perturbation, GradientDescent or CountedDescent
-        Noise scales of each of its models.
+    noise : Noise
+        Its noise scales: a `Perturbation`, `GradientDescent` or `CountedDescent`.
     loss : Loss
         The loss that is minimised.
     """
