@@ -105,7 +105,8 @@ class CountedDescent(Noise):
         return descent.fit(rows, targets, loss, rng, weights)
 
     def __str__(self) -> str:
-        return f"{self.count_noise:.4g} on a count of units, {self.relative_noise:.4g} times their sensitivity on gradients"
+        noise = f"{self.relative_noise:.4g} times their sensitivity on gradients"
+        return f"{self.count_noise:.4g} on a count of units, {noise}"
 
 
 def gradient_noise(
