@@ -180,6 +180,73 @@ def run(
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def rerun(
+    results: Folder,
+    run: Annotated[int, typer.Option(min=0, help="Number of the run, as in plan.parquet.")],
+    rounds_log: Annotated[
+        str, typer.Option(metavar="TABLE,...", help="Tables to write, also such as the experiment did not keep.")
+    ] = "rounds,versions,owners,sales",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the tables; by default RESULTS/reruns/run-N.")
+    ] = None,
+) -> None:
+    """Do one run of an experiment again, and write its tables.
+
+    The run starts from the scenario and the seed that the folder keeps, so its numbers are those of the experiment,
+    which is checked bit by bit against the tables kept. Other versions of Python or its packages may round differently.
+
+    Examples
+    --------
+        dealer rerun results/demo --run 17
+
+        dealer rerun results/demo --run 17 --rounds-log owners,sales --out run17
+    """
+    opened = _open(results)
+    from scenarios.rerun import changed_packages, differing
+    from scenarios.rerun import rerun as again
+    from scenarios.store import write_parquet
+    from simulator.log import TABLES
+
+    tables = _names("--rounds-log", rounds_log)
+    strange = [name for name in tables if name not in TABLES]
+    if strange:
+        raise InputError(f"--rounds-log: found {strange[0]!r}; allowed are {', '.join(TABLES)}")
+    folder = out or opened.folder / "reruns" / f"run-{run:06d}"
+    kept = [name for name in opened.experiment.tables if name not in tables]
+    try:
+        found = again(opened, run, [*tables, *kept])
+    except InputError:
+        raise
+    except Exception as error:
+        typer.echo(f"Error: run {run} failed: {type(error).__name__}: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in tables:
+            write_parquet(found[name], folder / f"{name}.parquet")
+    except OSError as error:
+        raise InputError(f"--out: {str(folder)!r} cannot be written: {error.strerror or error}") from None
+    row = opened.plan[opened.plan["run"] == run].iloc[0]
+    settings = ", ".join(f"{name} = {row[name]}" for name in opened.experiment.sweep) or "no swept parameters"
+    typer.echo(f"Run {run}: replicate {row['replicate']}, {settings}. Tables: {folder}")
+    if row["status"] != "done":
+        typer.echo(f"The experiment has no tables of this run to compare with: it is {row['status']}.")
+        return
+    differences = differing(opened, run, found)
+    if differences:
+        changed = changed_packages(opened)
+        typer.echo(
+            f"Not the numbers of the experiment: {', '.join(differences[:5])}{', ...' * (len(differences) > 5)} differ."
+            + (
+                f" Since then changed: {', '.join(changed)}." if changed else " The program or the machine has changed."
+            ),
+            err=True,
+        )
+        raise typer.Exit(FAILED)
+    typer.echo(f"The same as the experiment kept, bit by bit: {', '.join(opened.experiment.tables)}.")
+
+
 @app.command("list")
 def list_(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; by default everything.")] = None,

@@ -151,6 +151,24 @@ class Results:
         ordered = table.sort_values(["run", *TABLES[name]], kind="stable", ignore_index=True)
         return done[keys].merge(ordered, on="run", how="inner", validate="one_to_many")
 
+    def of_run(self, name: str, run: int) -> pd.DataFrame:
+        """A table of one run alone, without the run's number; empty if the run is not done.
+
+        Raises
+        ------
+        InputError
+            If the part that should hold it cannot be read.
+        """
+        part = self._part(name, run // self.batch_size)
+        if not (self.plan.loc[self.plan["run"] == run, "status"] == "done").any():
+            return pd.DataFrame()
+        if not _readable(part):
+            raise InputError(
+                f"results: {str(part)!r} is missing or damaged; run the experiment again to do its runs anew"
+            )
+        rows = pd.read_parquet(part)
+        return rows[rows["run"] == run].drop(columns="run").sort_values(list(TABLES[name]), kind="stable")
+
     def _part(self, name: str, batch: int) -> Path:
         return self.folder / name / f"part-{batch:05d}.parquet"
 
@@ -223,12 +241,13 @@ def _provenance(experiment: Experiment) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "git": _git(),
     }
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Version of an installed package; None if it is not."""
     try:
         return version(package)
     except PackageNotFoundError:
