@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from analysis.compare import Question
+    from scenarios.experiment import Experiment
     from scenarios.store import Results
+    from simulator.config import MarketConfig
     from simulator.registry import Family
 
 # What a command needs is imported when it runs: Mesa and its like take seconds, help should not.
@@ -136,6 +138,9 @@ def run(
     workers: Workers = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that failed before.")] = False,
     report: Annotated[bool, typer.Option(help="Write figures and report.html at the end.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and about how long it takes; run and write nothing.")
+    ] = False,
 ) -> None:
     """Run an experiment and write its tables, figures and report.
 
@@ -149,6 +154,8 @@ def run(
         dealer run demo --set replicates=3 --set broker.commission=0.2 --out results/quick
 
         dealer run my.toml --workers 1
+
+        dealer run my.toml --dry-run
     """
     _find_own_classes(scenario)
     from scenarios.design import markets
@@ -159,7 +166,11 @@ def run(
     checked = markets(experiment)
     if any(market.n_owners == 1 for market in checked):
         typer.echo("Note: owners: found 1 owner, so coverage is all or nothing and no owner competes.", err=True)
-    results = Results.create(out or Path("results") / experiment.name, experiment)
+    folder = out or Path("results") / experiment.name
+    if dry_run:
+        _show_plan(experiment, checked, folder, workers or _processors())
+        return
+    results = Results.create(folder, experiment)
     _run(results, workers or _processors(), retry_failed)
     failed = results.plan[results.plan["status"] == "failed"]
     if len(failed):
@@ -827,6 +838,44 @@ def _run(results: Results, workers: int, retry_failed: bool) -> None:
             raise typer.Exit(FAILED) from None
     seconds = time.perf_counter() - start
     typer.echo(f"{to_do} runs in {seconds:.1f} s ({to_do / seconds:.1f} a second).")
+
+
+def _show_plan(experiment: Experiment, at_point: list[MarketConfig], folder: Path, workers: int) -> None:
+    """What an experiment would do, and how long its first and last design point take."""
+    from scenarios.runner import run_one
+    from scenarios.store import Results
+
+    points, replicates = len(at_point), experiment.replicates
+    total = to_do = points * replicates
+    typer.echo(
+        f"{experiment.name}: {total:,} runs, {points:,} design points x {replicates:,} replicates, into {folder}."
+    )
+    for name, values in experiment.sweep.items():
+        typer.echo(f"  {name}: {len(values)} values, {', '.join(map(str, values))}")
+    if (folder / "experiment.json").exists():
+        plan = Results.create(folder, experiment).plan
+        to_do = int((plan["status"] == "pending").sum())
+        typer.echo(f"  {total - to_do:,} of them are done or have failed already.")
+    seconds = []
+    for point in sorted({0, points - 1}):
+        start = time.perf_counter()
+        run_one(at_point[point], experiment.seed, 0, experiment.tables)
+        seconds.append(time.perf_counter() - start)
+    taken = " and ".join(f"{t:.2f}" for t in seconds)
+    about = _duration(sum(seconds) / len(seconds) * to_do / workers)
+    typer.echo(
+        f"Timed: {taken} s for a run of the first{' and the last' * (points > 1)} design point. {to_do:,} runs take "
+        f"about {about} on {workers} worker{'s' * (workers > 1)}, less where runs of a replicate share their "
+        "valuation.\nNo results were written."
+    )
+
+
+def _duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for size, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _report(results: Results, by: str | None, baseline: str | None, metrics: tuple[str, ...] = ()) -> None:

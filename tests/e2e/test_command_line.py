@@ -56,6 +56,26 @@ def test_run_prints_a_table_and_writes_a_report(dealer, tmp_path):
     assert "All 8 runs of results/walkthrough are done already." in out
 
 
+def test_a_dry_run_shows_the_plan_and_writes_nothing(dealer, tmp_path):
+    code, out, _ = dealer(*QUICK, "--dry-run", "--set", "replicates=3")
+    assert code == 0
+    assert out.startswith("walkthrough: 24 runs, 8 design points x 3 replicates, into results/walkthrough.\n")
+    assert "  broker.pricing: 8 values, dpp_plus, " in out
+    assert re.search(r"Timed: \d\.\d\d and \d\.\d\d s for a run .* 24 runs take about \d+ seconds on 1 worker,", out)
+    assert list(tmp_path.iterdir()) == []
+    # Of a finished experiment nothing is left to do; another one under its name is refused.
+    assert dealer(*QUICK, "--no-report")[0] == 0
+    before = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*"))
+    code, out, _ = dealer(*QUICK, "--dry-run")
+    assert code == 0
+    assert "8 of them are done or have failed already." in out
+    assert "0 runs take about 0 seconds" in out
+    assert sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*")) == before
+    code, _, err = dealer(*QUICK, "--dry-run", "--set", "seed=99")
+    assert code == 2
+    assert "holds another scenario, where seed is" in err
+
+
 @pytest.mark.parametrize("name", sorted(library()))
 def test_every_scenario_of_the_library_runs_to_its_report(dealer, tmp_path, name):
     code, out, err = dealer("run", name, "--workers", 1, "--set", "replicates=1", "--set", "rounds=1", "--out", "out")
