@@ -144,8 +144,8 @@ def run(
 ) -> None:
     """Run an experiment and write its tables, figures and report.
 
-    Runs that are done stay done: the same command goes on where an earlier one stopped. Results do not
-    depend on the number of workers.
+    Runs that are done stay done: the same command goes on where an earlier one stopped, and with more replicates
+    it does those that are missing. Results do not depend on the number of workers.
 
     Examples
     --------
@@ -853,7 +853,7 @@ def _show_plan(experiment: Experiment, at_point: list[MarketConfig], folder: Pat
     for name, values in experiment.sweep.items():
         typer.echo(f"  {name}: {len(values)} values, {', '.join(map(str, values))}")
     if (folder / "experiment.json").exists():
-        plan = Results.create(folder, experiment).plan
+        plan = Results.create(folder, experiment, write=False).plan
         to_do = int((plan["status"] == "pending").sum())
         typer.echo(f"  {total - to_do:,} of them are done or have failed already.")
     seconds = []

@@ -56,8 +56,17 @@ class Results:
         self.experiment = parse(self.provenance["scenario"])
 
     @classmethod
-    def create(cls, folder: Path, experiment: Experiment) -> Results:
-        """The folder of an experiment: made, or opened again if it holds the same one.
+    def create(cls, folder: Path, experiment: Experiment, *, write: bool = True) -> Results:
+        """The folder of an experiment: made, or opened again if it holds the same one, perhaps with fewer replicates.
+
+        Parameters
+        ----------
+        folder : Path
+            The results folder.
+        experiment : Experiment
+            What it is to hold. Replicates that the folder lacks are added to its plan.
+        write : bool
+            Whether to write what is added to an existing folder; else it is known to the object alone.
 
         Raises
         ------
@@ -69,7 +78,12 @@ class Results:
                 raise InputError(f"results: found {str(folder)!r}, which is a file; allowed is a folder")
             if (folder / "experiment.json").exists():
                 results = cls(folder)
-                _check_same(folder, results.provenance["scenario"], experiment.scenario())
+                kept, wanted = results.provenance["scenario"], experiment.scenario()
+                if kept.get("replicates", 0) < wanted["replicates"]:
+                    _check_same(folder, {**kept, "replicates": wanted["replicates"]}, wanted)
+                    results._extend(experiment, write)
+                else:
+                    _check_same(folder, kept, wanted)
                 results._reopen_lost()
                 return results
             if folder.exists() and any(path.suffix != ".tmp" for path in folder.iterdir()):
@@ -90,13 +104,12 @@ class Results:
         return int(self.provenance["batch_size"])
 
     def batches(self, statuses: tuple[str, ...]) -> dict[int, pd.DataFrame]:
-        """Batches that hold a run of one of these statuses, number -> all their rows of the plan."""
-        number = self.plan["run"] // self.batch_size
-        wanted = set(number[self.plan["status"].isin(statuses)])
-        return {int(batch): rows for batch, rows in self.plan.groupby(number) if batch in wanted}
+        """Runs of one of these statuses by batch, number -> their rows of the plan."""
+        rows = self.plan[self.plan["status"].isin(statuses)]
+        return {int(batch): own for batch, own in rows.groupby(rows["run"] // self.batch_size)}
 
     def write_batch(self, batch: int, tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame) -> None:
-        """Keep a batch's tables, then its runs' statuses.
+        """Keep tables of a batch's runs, then the runs' statuses; its other runs keep theirs.
 
         Parameters
         ----------
@@ -109,7 +122,13 @@ class Results:
         """
         for name, table in tables.items():
             part = self._part(name, batch)
-            if len(table.columns):
+            kept = pd.read_parquet(part) if _readable(part) else pd.DataFrame({"run": []})
+            kept = kept[~kept["run"].isin(runs["run"])]
+            whole = [rows for rows in (kept, table) if len(rows)]
+            if whole:
+                part.parent.mkdir(exist_ok=True)
+                write_parquet(pd.concat(whole, ignore_index=True), part)
+            elif len(table.columns):  # runs that succeeded, with nothing to say
                 part.parent.mkdir(exist_ok=True)
                 write_parquet(table, part)
             else:  # no run of the batch succeeded
@@ -168,6 +187,21 @@ class Results:
             )
         rows = pd.read_parquet(part)
         return rows[rows["run"] == run].drop(columns="run").sort_values(list(TABLES[name]), kind="stable")
+
+    def _extend(self, experiment: Experiment, write: bool) -> None:
+        """Add the runs of further replicates to the plan; a run keeps its number, as replicates come last."""
+        done = self.plan.set_index("run")
+        self.plan = plan(experiment).set_index("run")
+        for column in ("status", "error", "seconds"):
+            self.plan.loc[done.index, column] = done[column]
+        self.plan = self.plan.reset_index()
+        added = {**_surroundings(), "replicates": experiment.replicates}
+        self.provenance["scenario"] = experiment.scenario()
+        self.provenance["extended"] = [*self.provenance.get("extended", []), added]
+        self.experiment = experiment
+        if write:  # the plan first: a plan that is longer than the scenario says is extended again
+            write_parquet(self.plan, self.folder / "plan.parquet")
+            _write_text(self.folder / "experiment.json", json.dumps(self.provenance, indent=2) + "\n")
 
     def _part(self, name: str, batch: int) -> Path:
         return self.folder / name / f"part-{batch:05d}.parquet"
@@ -238,6 +272,13 @@ def _provenance(experiment: Experiment) -> dict[str, Any]:
         "format": FORMAT,
         "scenario": experiment.scenario(),
         "batch_size": size,
+        **_surroundings(),
+    }
+
+
+def _surroundings() -> dict[str, Any]:
+    """When and where runs are done, and by which versions."""
+    return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),

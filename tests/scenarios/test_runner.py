@@ -344,3 +344,59 @@ def test_a_table_that_was_not_kept_or_not_yet_made(tmp_path):
         results.table("rounds")
     with pytest.raises(InputError, match="no table 'sales'; it has rounds"):
         results.table("sales")
+
+
+def test_replicates_are_added_to_a_finished_experiment(tmp_path, monkeypatch):
+    """Only what is missing is run, and all is as if it had been one experiment, partial batches included."""
+    whole = run(tmp_path / "whole", scenario(replicates=50))
+    results = run(tmp_path / "small", scenario(replicates=17))
+    before = tables(results)
+    done = []
+    monkeypatch.setattr(runner, "run_one", lambda *a, _f=run_one, **k: (done.append(a[2]), _f(*a, **k))[1])
+    # Looked at without writing, nothing changes.
+    files = {path: path.read_bytes() for path in results.folder.rglob("*") if path.is_file()}
+    looked = Results.create(results.folder, scenario(replicates=50), write=False)
+    assert (looked.plan["status"] == "pending").sum() == 3 * 33
+    assert {path: path.read_bytes() for path in results.folder.rglob("*") if path.is_file()} == files
+    more = run(results.folder, scenario(replicates=50))
+    assert sorted(done) == sorted(list(range(17, 50)) * 3)
+    for name in more.experiment.tables:
+        assert_frame_equal(more.table(name), whole.table(name), check_exact=True)
+        old = more.table(name).query("replicate < 17").reset_index(drop=True)
+        assert_frame_equal(old, before[name], check_exact=True)
+    assert_frame_equal(more.plan.drop(columns="seconds"), whole.plan.drop(columns="seconds"))
+    assert [step["replicates"] for step in more.provenance["extended"]] == [50]
+    assert more.provenance["packages"] == results.provenance["packages"]
+    # Fewer than there are is another experiment, and so is any other change beside the replicates.
+    for other, difference in (
+        (scenario(replicates=17), "replicates is 50, not 17"),
+        (scenario(replicates=60, seed=6), "seed is 5"),
+    ):
+        with pytest.raises(InputError, match=difference):
+            Results.create(results.folder, other)
+
+
+def test_an_extension_that_was_cut_off_is_made_again(tmp_path, monkeypatch):
+    """The plan is longer than the scenario says: the same command puts it right."""
+    results = run(tmp_path / "small", scenario())
+    text = (results.folder / "experiment.json").read_text(encoding="utf-8")
+    Results.create(results.folder, scenario(replicates=6))
+    (results.folder / "experiment.json").write_text(text, encoding="utf-8")
+    more = run(results.folder, scenario(replicates=6))
+    assert more.plan["status"].tolist() == ["done"] * 18
+    assert more.table("rounds")["replicate"].nunique() == 6
+
+
+def test_failed_runs_are_tried_again_without_the_others(tmp_path, monkeypatch):
+    name = f"{__name__}:Moody"
+    buyers = [SCENARIO["buyers"][0] | {"budget": {"dist": "lognorm", "s": 1.2, "scale": 200}}]
+    experiment = scenario(sweep={"broker.pricing": ["median", name]}, replicates=8, buyers=buyers)
+    results = run(tmp_path / "small", experiment)
+    failed = results.plan.loc[results.plan["status"] == "failed", "run"]
+    monkeypatch.setattr(Moody, "prices", lambda self, context: np.full(context.n_versions, 1.0))
+    done = []
+    monkeypatch.setattr(runner, "run_one", lambda *a, _f=run_one, **k: (done.append(a[2]), _f(*a, **k))[1])
+    again = run(tmp_path / "small", experiment, retry_failed=True)
+    assert len(done) == len(failed)
+    assert (again.plan["status"] == "done").all()
+    assert set(again.table("rounds")["run"]) == set(again.plan["run"])
