@@ -258,6 +258,43 @@ def rerun(
     typer.echo(f"The same as the experiment kept, bit by bit: {', '.join(opened.experiment.tables)}.")
 
 
+@app.command()
+def export(
+    results: Folder,
+    tables: Annotated[
+        str | None, typer.Option(metavar="TABLE,...", help="Tables to write; by default the plan and all there are.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the files; by default RESULTS/csv.")
+    ] = None,
+) -> None:
+    """Write the tables of an experiment as CSV files, the swept parameters beside every row.
+
+    Numbers are written so that they read back as the same floats. Runs that are not done yet are left out.
+
+    Examples
+    --------
+        dealer export results/demo
+
+        dealer export results/demo --tables rounds --out tables
+    """
+    opened = _open(results)
+    kept = ("plan", *opened.experiment.tables)
+    wanted = kept if tables is None else _names("--tables", tables)
+    strange = [name for name in wanted if name not in kept]
+    if strange:
+        raise InputError(f"--tables: found {strange[0]!r}; allowed are {', '.join(kept)}")
+    folder = out or opened.folder / "csv"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in wanted:
+            table = opened.plan if name == "plan" else opened.table(name)
+            table.to_csv(folder / f"{name}.csv", index=False)
+            typer.echo(f"{folder / f'{name}.csv'}: {len(table):,} rows")
+    except OSError as error:
+        raise InputError(f"--out: {str(folder)!r} cannot be written: {error.strerror or error}") from None
+
+
 @app.command("list")
 def list_(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; by default everything.")] = None,

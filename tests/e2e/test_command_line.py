@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -74,6 +75,32 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(dealer, tmp_path):
     code, _, err = dealer(*QUICK, "--dry-run", "--set", "seed=99")
     assert code == 2
     assert "holds another scenario, where seed is" in err
+
+
+def test_tables_are_exported_as_they_are(dealer, tmp_path):
+    dealer(*QUICK, "--no-report", "--set", "replicates=2")
+    code, out, _ = dealer("export", "results/walkthrough")
+    assert code == 0
+    assert "results/walkthrough/csv/rounds.csv: 16 rows" in out
+    results = Results(tmp_path / "results" / "walkthrough")
+    for name in ("rounds", "versions"):
+        read = pd.read_csv(tmp_path / "results" / "walkthrough" / "csv" / f"{name}.csv", keep_default_na=True)
+        for column in results.table(name):
+            kept = results.table(name)[column]
+            if kept.dtype.kind in "fi":
+                assert np.array_equal(read[column].to_numpy(float), kept.to_numpy(float), equal_nan=True), column
+            else:
+                assert read[column].astype(str).tolist() == kept.astype(str).tolist(), column
+    assert len(pd.read_csv(tmp_path / "results" / "walkthrough" / "csv" / "plan.csv")) == 16
+    code, _, _ = dealer("export", "results/walkthrough", "--tables", "plan", "--out", "tables")
+    assert (code, [path.name for path in (tmp_path / "tables").iterdir()]) == (0, ["plan.csv"])
+    for arguments, says in (
+        (("results/walkthrough", "--tables", "owners"), "--tables: found 'owners'; allowed are plan, rounds, versions"),
+        (("results/walkthrough", "--out", "/dev/null/x"), "--out: '/dev/null/x' cannot be written"),
+        (("results/none",), "results: found 'results/none', which is not a results folder"),
+    ):
+        code, _, err = dealer("export", *arguments)
+        assert (code, err.startswith(f"Error: {says}"), err.count("\n")) == (2, True, 1)
 
 
 @pytest.mark.parametrize("name", sorted(library()))
