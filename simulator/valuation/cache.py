@@ -140,6 +140,8 @@ def _read(file: Path) -> Valuation | None:
                 str(kept["status"]),  # type: ignore[arg-type]  # as it was written
                 int(kept["samples"]),
                 freedom if (freedom := kept["freedom"]).size else None,
+                stream=str(kept["stream"]),
+                updated=bool(kept["updated"]),
             )
     except Exception:  # a damaged file may fail in any way, and is as good as none
         return None
