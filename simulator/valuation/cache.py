@@ -154,8 +154,13 @@ def _write(file: Path, valuation: Valuation) -> None:
         fields["freedom"] = np.empty(0)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-            np.savez(part, **fields)
-        os.replace(part.name, file)
+        part = tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False)
+        try:
+            with part:
+                np.savez(part, **fields)
+            os.replace(part.name, file)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
     except OSError:
         return  # a cache that cannot be written, as on a full disk, is no reason to fail

@@ -171,6 +171,25 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_work(counted, tmp_pat
     assert cached_valuation([], "settings", counted[0]).values[0] == 1.0
 
 
+def full_disk(*_, **__):
+    raise OSError("no space left on device")
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("module", "name"), [(np, "savez"), (os, "replace")])
+def test_nothing_half_written_is_left_where_writing_fails(counted, folder, monkeypatch, module, name):
+    with monkeypatch.context() as during:
+        during.setattr(module, name, full_disk)
+        assert cached_valuation([], "full", counted[0]).values[0] == 1.0
+        during.setattr(module, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cached_valuation([], "interrupted", counted[0])
+    assert list(folder.iterdir()) == []
+
+
 def test_the_folder_is_the_platforms(monkeypatch, tmp_path):
     monkeypatch.delenv("DEALER_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
