@@ -149,8 +149,9 @@ def _random_context(rng: np.random.Generator, case: int) -> PricingContext:
 def check_procurement_method(cls: type[ProcurementMethod], *, seed: int = 0, cases: int = 50) -> None:
     """Check a procurement method on random offers, with free, priceless and worthless shards.
 
-    It must not overspend unless it says so, whatever the size of the amounts and not by a rounding, buy nothing of no value, afford an
-    exact fit, buy the same again from the same generator, and return a bound that no affordable set exceeds.
+    It must not overspend unless it says so, whatever the size of the amounts and not by a rounding, buy nothing of no
+    value, afford an exact fit, buy the same again from the same generator, and return a bound that no affordable set
+    exceeds.
 
     Parameters
     ----------

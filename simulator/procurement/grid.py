@@ -47,8 +47,8 @@ class CostGrid(ProcurementMethod):
             return greedy, math.inf
         if len(costs) * self.grid > MOST_DECISIONS:
             raise ValueError(
-                f"grid: found {self.grid:,} cells, which with {len(costs):,} owners to choose from takes too much memory; "
-                f"allowed are {MOST_DECISIONS // len(costs):,} cells, or the procurement method 'exact'"
+                f"grid: found {self.grid:,} cells, which with {len(costs):,} owners to choose from takes too much "
+                f"memory; allowed are {MOST_DECISIONS // len(costs):,} cells, or the procurement method 'exact'"
             )
         cells = _cells(costs, budget, self.grid)
         best = np.zeros(self.grid + 1)  # value bought by the money spent, in cells

@@ -632,15 +632,15 @@ def update_values(
 
 
 def _stream_behind(before: Valuation, rng: np.random.Generator | None) -> np.random.Generator:
-    """The stream by which values were estimated, from its beginning: with any other, an update would not know their
-    samples, and its standard errors would be wrong.
-    """
+    """The stream by which values were estimated, from its beginning; by any other, standard errors would be wrong."""
     if rng is None and before.sampling is not None:
         return copy.deepcopy(before.sampling.first)
     stream = rng or np.random.default_rng(0)
     if before.stream and _digest(stream) != before.stream:
         found = "none, which is one with the seed 0" if rng is None else "another, or one that was drawn from since"
-        raise ValueError(f"rng must be a generator like that which before was estimated by, at its start, found {found}")
+        raise ValueError(
+            f"rng must be a generator like that which before was estimated by, at its start, found {found}"
+        )
     return stream
 
 
@@ -655,7 +655,7 @@ class _Among:
 
     def __init__(self, game: Game, players: np.ndarray) -> None:
         self._game, self._players = game, players
-        self.n_players = len(players)
+        self.n_players, self.name = len(players), _name(game)
 
     def utility(self, masks: np.ndarray) -> np.ndarray:
         whole = np.zeros((len(masks), self._game.n_players), dtype=bool)
@@ -669,6 +669,11 @@ def _check_game(game: Game) -> int:
     if not (hasattr(game, "n_players") and callable(getattr(game, "utility", None))):
         raise ValueError(f"game must have n_players and a method utility(masks), found {game!r:.60}")
     return as_count("game.n_players", game.n_players, 0)
+
+
+def _name(game: Game) -> str:
+    """What a message calls a game: its name, or that of its class."""
+    return str(getattr(game, "name", type(game).__name__))
 
 
 def _check_method(method: str) -> None:
@@ -715,7 +720,7 @@ class _Watched:
 
     def __init__(self, game: Game, n_players: int, bar: Any) -> None:
         self._game, self._bar = game, bar
-        self.n_players = n_players
+        self.n_players, self.name = n_players, _name(game)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._game, name)

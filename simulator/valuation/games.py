@@ -344,8 +344,8 @@ class GramRidgeGame(RecordsGame):
         products = masks.astype(float) @ self._products
         products += self._penalty
         whole = products.reshape(-1, side, side)
-        # What rounding leaves of a tie differs by batch. By Cauchy and Schwarz a feature's product with the targets is at
-        # most sqrt(squares * records): one that is small beside that is none.
+        # What rounding leaves of a tie differs by batch. By Cauchy and Schwarz a feature's product with the targets is
+        # at most sqrt(squares * records): one that is small beside that is none.
         squares = np.diagonal(whole, axis1=1, axis2=2)[:, :width]
         records = squares[:, -1:]
         targets = whole[:, width:, :width]

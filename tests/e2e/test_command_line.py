@@ -632,7 +632,7 @@ def test_value_refuses_records_it_cannot_use(dealer, tmp_path, text, says):
 
 
 def test_cache_shows_and_removes_what_is_kept(dealer, tmp_path, monkeypatch):
-    assert dealer("cache") == (0, "No valuations are kept: DEALER_CACHE is off.\n", "")
+    assert dealer("cache") == (0, "No valuations are kept in files: DEALER_CACHE is off.\n", "")
     monkeypatch.setenv("DEALER_CACHE", str(tmp_path / "kept"))
     monkeypatch.setattr(kept, "WORTH_A_FILE", 0.0)
     kept.cached_valuation([], "e2e", lambda: Valuation(np.ones(2), np.ones(2), 1, "counted"))

@@ -873,7 +873,7 @@ def test_values_per_cost_beyond_the_range_of_floats_do_no_harm(method, worth, pr
 
 
 def test_offers_in_other_units_are_the_same_to_the_last_bit():
-    """From subnormal amounts to the largest, at once and beside free ones: money is exact, and so is who is worth most."""
+    """From subnormal amounts to the largest, at once and beside free ones."""
     values = np.array([1e100, 3e-150, 5e-324, 2.0])
     costs = np.array([5e-324, 1e-310, 1e100, 0.0])
     offers = _in_range(values, costs, 1e150)

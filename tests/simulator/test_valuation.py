@@ -637,7 +637,7 @@ def test_an_update_knows_the_stream_of_the_values_before(owners_game, method, bi
     assert np.array_equal(same.stderr, left_out.stderr)
     assert np.array_equal(left_out.values, update_values(before, game, stay, tolerance=0.0).values)
     for rng in (used, np.random.Generator(bits(6))):
-        with pytest.raises(ValueError, match="rng must be a generator like that .* another, or one that was drawn from"):
+        with pytest.raises(ValueError, match=r"rng must be a generator like .* another, or one that was drawn from"):
             update_values(before, game, stay, rng=rng)
     kept = replace(before, sampling=None)
     with pytest.raises(ValueError, match="found none, which is one with the seed 0"):
@@ -654,6 +654,18 @@ def test_who_is_left_alone_has_an_exact_value(owners_game, method):
     nobody, alone = game.utility(np.array([np.zeros(12, dtype=bool), stay]))
     assert after.values.tolist() == [0.0] * 3 + [alone - nobody] + [0.0] * 8
     assert (after.stderr.tolist(), after.status) == ([0.0] * 12, "exact")
+
+
+def test_a_game_that_does_not_suit_the_method_is_named_as_its_user_knows_it():
+    class Farm(AdditiveGame):
+        pass
+
+    for progress in (True, False):
+        with pytest.raises(ValueError, match="method 'knn' values the game 'knn' only, found the game 'Farm'"):
+            shapley_values(Farm(np.arange(3.0)), method="knn", progress=progress)
+    kept = replace(shapley_values(Farm(np.arange(3.0))), method="knn")
+    with pytest.raises(ValueError, match="found the game 'Farm'"):
+        update_values(kept, Farm(np.arange(3.0)), np.arange(3) > 0)
 
 
 @pytest.mark.parametrize(

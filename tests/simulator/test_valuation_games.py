@@ -99,9 +99,8 @@ def test_ties_of_the_ridge_game_go_to_the_first_class(n_classes, scale, ridge):
     test_labels = rng.integers(0, n_classes, 60)
     players = np.arange(8 * n_classes)
     labels = players // 8
-    game = GramRidgeGame(
-        np.tile(features, (n_classes, 1)), labels, players, 8 * n_classes, test, test_labels, n_classes=n_classes, ridge=ridge
-    )
+    records = np.tile(features, (n_classes, 1)), labels, players, 8 * n_classes
+    game = GramRidgeGame(*records, test, test_labels, n_classes=n_classes, ridge=ridge)
     tied = np.tile(coalitions(8)[1:], (1, n_classes))
     assert set(game.utility(tied)) == {(test_labels == 0).mean()}
     masks = np.concatenate([tied, rng.random((2000, 8 * n_classes)) < 0.5])
@@ -133,7 +132,7 @@ def test_only_coalitions_without_a_factor_take_the_pseudo_inverse(monkeypatch):
     features[:, 2] = features[:, 1] + np.where(players >= 4, features[:, 2], 0.0)
     game = GramRidgeGame(features, labels, players, 6, features, labels, n_classes=2, ridge=1e-17)
     taken, pinv = [], np.linalg.pinv
-    monkeypatch.setattr(np.linalg, "pinv", lambda *a, **k: (taken.append(np.atleast_3d(a[0]).size // 16), pinv(*a, **k))[1])
+    monkeypatch.setattr(np.linalg, "pinv", lambda a, **k: (taken.append(a.size // 16), pinv(a, **k))[1])
     masks = coalitions(6)[1:]
     game.utility(masks)
     assert 1 <= sum(taken) <= 2**4 - 1
