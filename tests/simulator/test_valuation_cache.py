@@ -154,6 +154,7 @@ def test_a_kept_valuation_is_updated_by_its_stream_only(counted, folder):
     with pytest.raises(ValueError, match="rng must be a generator like that which before was estimated by"):
         update_values(before, game, stay, rng=np.random.default_rng(8))
     after = cached("after", lambda: update_values(before, game, stay, rng=np.random.default_rng(7)))
+    assert after.updated
     with pytest.raises(ValueError, match="an update cannot be updated again"):
         update_values(after, game, stay)
 

@@ -110,6 +110,26 @@ def test_ties_of_the_ridge_game_go_to_the_first_class(n_classes, scale, ridge):
     assert np.array_equal(together[order], game.utility(masks[order]))
 
 
+def test_what_tells_nothing_is_a_tie_also_at_a_penalty_as_good_as_none():
+    """A millionth of a millionth of the records' squares, so that whatever is left of their sum would be large."""
+    rng = np.random.default_rng(2)
+    features, test = 1e6 * rng.normal(size=(8, 9)), 1e6 * rng.normal(size=(60, 9))
+    test_labels = rng.integers(0, 2, 60)
+    records = np.tile(features, (2, 1)), np.arange(16) // 8, np.arange(16), 16
+    game = GramRidgeGame(*records, test, test_labels, n_classes=2, ridge=1.0)
+    assert set(game.utility(np.tile(coalitions(8)[1:], (1, 2)))) == {(test_labels == 0).mean()}
+
+
+def test_a_record_on_the_boundary_is_of_the_first_class():
+    """Two features are exchanged between the classes, so weights are opposite, and equal features tie."""
+    rng = np.random.default_rng(3)
+    features, test = rng.normal(size=(8, 2)), np.tile(rng.normal(size=(60, 1)), 2)
+    test_labels = rng.integers(0, 2, 60)
+    records = np.concatenate([features, features[:, ::-1]]), np.arange(16) // 8, np.arange(16), 16
+    game = GramRidgeGame(*records, test, test_labels, n_classes=2, ridge=0.3)
+    assert set(game.utility(np.tile(coalitions(8)[1:], (1, 2)))) == {(test_labels == 0).mean()}
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_small_scores_of_the_ridge_game_are_no_ties(scale):
     """A penalty a hundred million times the records: scores are that much smaller, and classes in balance."""
