@@ -817,13 +817,14 @@ def calibrate(
 def cache(clear: Annotated[bool, typer.Option("--clear", help="Remove the kept valuations.")] = False) -> None:
     """Show where valuations are kept between runs, or remove them.
 
-    Set the variable DEALER_CACHE to another folder, or to `off`, which keeps none. Results are the same either way.
+    Set the variable DEALER_CACHE to another folder, or to `off`, which keeps no files; runs of one process share
+    valuations in its memory all the same. Results are the same either way.
     """
     from simulator.valuation.cache import cache_folder, kept_files
 
     folder, files = cache_folder(), kept_files()
     if folder is None:
-        typer.echo("No valuations are kept: DEALER_CACHE is off.")
+        typer.echo("No valuations are kept in files: DEALER_CACHE is off.")
         return
     size = sum(file.stat().st_size for file in files) / 1e6
     if clear:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.tables import number
+from scenarios.runner import one_thread
 from simulator.datasets import Records, hold_out, make_shards
 from simulator.streams import Streams
 from simulator.valuation import shapley_values
@@ -132,7 +133,9 @@ def value_owners(
         empty_utility=empty_utility,
     )
     rng = streams.generator("valuation")
-    found = shapley_values(made, method=method, budget=budget, tolerance=tolerance, rng=rng)
+    with one_thread():
+        found = shapley_values(made, method=method, budget=budget, tolerance=tolerance, rng=rng)
+        utility = float(made.utility(np.ones((1, len(names)), dtype=bool))[0])
     low, high = found.interval(LEVEL)
     rank = np.argsort(-found.values, kind="stable")
     return OwnerValues(
@@ -148,7 +151,7 @@ def value_owners(
         samples=found.samples,
         freedom=None if found.freedom is None else found.freedom[rank],
         game=game,
-        utility=float(made.utility(np.ones((1, len(names)), dtype=bool))[0]),
+        utility=utility,
         empty_utility=made.empty_utility,
         test_records=len(test),
         seed=seed,

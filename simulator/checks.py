@@ -21,7 +21,7 @@ from simulator.pricing.strategy import PricingContext, PricingStrategy
 from simulator.pricing.survey import Survey, read_only
 from simulator.privacy.accounting import Neighbours
 from simulator.privacy.audit import audit
-from simulator.procurement.method import ProcurementMethod, maximize_coverage
+from simulator.procurement.method import ProcurementMethod, Purchase, maximize_coverage
 from simulator.records import Menu, Purchases, Receipts
 from simulator.valuation.estimator import ValuationEstimator, shapley_values
 from simulator.valuation.games import Game
@@ -149,8 +149,9 @@ def _random_context(rng: np.random.Generator, case: int) -> PricingContext:
 def check_procurement_method(cls: type[ProcurementMethod], *, seed: int = 0, cases: int = 50) -> None:
     """Check a procurement method on random offers, with free, priceless and worthless shards.
 
-    It must not overspend unless it says so, whatever the size of the amounts, buy nothing of no value, afford an
-    exact fit, buy the same again from the same generator, and return a bound that no affordable set exceeds.
+    It must not overspend unless it says so, whatever the size of the amounts and not by a rounding, buy nothing of no
+    value, afford an exact fit, buy the same again from the same generator, and return a bound that no affordable set
+    exceeds.
 
     Parameters
     ----------
@@ -178,20 +179,30 @@ def check_procurement_method(cls: type[ProcurementMethod], *, seed: int = 0, cas
         shown = f"{cls.__name__} on values {values.tolist()}, costs {costs.tolist()}, budget {budget}"
         worth_buying = np.flatnonzero((values > 0) & np.isfinite(costs) & ((costs <= budget) | cls.overspends))
         chosen, bound = cls().choose(values[worth_buying], costs[worth_buying], budget, rng)
-        try:
-            bought, again = (
-                maximize_coverage(values, costs, budget, method=name, rng=np.random.default_rng(case)) for _ in range(2)
-            )
-        except (ValueError, RuntimeError) as error:
-            raise AssertionError(f"{shown}: {error}") from None
+        bought, again = (_bought(name, shown, values, costs, budget, np.random.default_rng(case)) for _ in range(2))
         assert (values[bought.owners] > 0).all(), f"{shown} buys what is worth nothing"
         assert np.array_equal(bought.owners, again.owners), f"{shown} buys others at a second call"
         own = float(values[worth_buying][np.asarray(chosen, dtype=int)].sum())
         best = own if cls.overspends else max(own, maximize_coverage(values, costs, budget).value)
         assert best <= bound * (1 + 1e-9), f"{shown}: a set is worth {best}, more than its bound {bound}"
     for costs, budget in ((np.array([0.3]), 0.3), (np.array([0.2, 0.3, 0.1]), 0.6)):
-        exact_fit = maximize_coverage(np.ones(len(costs)), costs, budget, method=name, rng=rng)
+        shown = f"{cls.__name__} on costs {costs.tolist()}, budget {budget}"
+        exact_fit = _bought(name, shown, np.ones(len(costs)), costs, budget, rng)
         assert len(exact_fit.owners) == len(costs), f"{cls.__name__} must afford an exact fit"
+    for costs in (np.array([0.2, 0.3, 0.1]), *(rng.uniform(0.1, 1.0, n) for n in range(2, 7))):
+        budget = float(np.nextafter(math.fsum(costs), 0.0))
+        shown = f"{cls.__name__} on costs {costs.tolist()}, budget {budget}, a hair below their sum"
+        _bought(name, shown, np.ones(len(costs)), costs, budget, rng)
+
+
+def _bought(
+    method: str, shown: str, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator
+) -> Purchase:
+    """What a method buys; an AssertionError if it breaks a rule in doing so."""
+    try:
+        return maximize_coverage(values, costs, budget, method=method, rng=rng)
+    except (ValueError, RuntimeError) as error:
+        raise AssertionError(f"{shown}: {error}") from None
 
 
 class _TableGame:

@@ -12,6 +12,8 @@ from simulator.procurement.method import SLACK, ProcurementMethod, by_value_per_
 
 #: A finer grid would take more memory than it is worth.
 MOST_CELLS = 10_000_000
+#: Owners times cells, a bit of memory each: 1.25 GB.
+MOST_DECISIONS = 10**10
 
 
 class CostGrid(ProcurementMethod):
@@ -24,7 +26,8 @@ class CostGrid(ProcurementMethod):
     Parameters
     ----------
     grid : int
-        Cells that the budget is divided into, from 1 to ten million.
+        Cells that the budget is divided into, from 1 to ten million, and to ten billion over the number of owners,
+        where `choose` raises ValueError.
     """
 
     name = "ppdp"
@@ -42,6 +45,11 @@ class CostGrid(ProcurementMethod):
         greedy = by_value_per_cost(values, costs)
         if total(costs) <= budget:
             return greedy, math.inf
+        if len(costs) * self.grid > MOST_DECISIONS:
+            raise ValueError(
+                f"grid: found {self.grid:,} cells, which with {len(costs):,} owners to choose from takes too much "
+                f"memory; allowed are {MOST_DECISIONS // len(costs):,} cells, or the procurement method 'exact'"
+            )
         cells = _cells(costs, budget, self.grid)
         best = np.zeros(self.grid + 1)  # value bought by the money spent, in cells
         taken = []  # by owner and money spent without it, in bits

@@ -23,6 +23,8 @@ from simulator.procurement.method import (
 
 #: Seeds completed at a time.
 BATCH = 1 << 14
+#: Seeds to complete, at most: five minutes of them.
+MOST_SEEDS = 10**9
 
 
 class GuessGreedy(ProcurementMethod):
@@ -38,7 +40,8 @@ class GuessGreedy(ProcurementMethod):
     Parameters
     ----------
     alpha : float
-        Share of the optimum that may be lost, in (0, 1].
+        Share of the optimum that may be lost, in (0, 1]. Where it needs more than a billion seeds, `choose` raises
+        ValueError.
     """
 
     name = "guess_greedy"
@@ -47,7 +50,8 @@ class GuessGreedy(ProcurementMethod):
     def __init__(self, *, alpha: float = 0.5) -> None:
         if not (isinstance(alpha, Real) and not isinstance(alpha, bool) and 0 < alpha <= 1):
             raise ValueError(f"alpha: found {alpha!r}; allowed are shares > 0 and <= 1")
-        self.seed_size: int = math.ceil(1 / max(float(alpha), SLACK) - SLACK)
+        self.alpha: float = float(alpha)
+        self.seed_size: int = math.ceil(1 / max(self.alpha, SLACK) - SLACK)
 
     def choose(
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator
@@ -58,6 +62,7 @@ class GuessGreedy(ProcurementMethod):
         if len(best) == len(order):
             return best, math.inf
         asking = order[costs[order] > 0]  # whoever is free is in every completion
+        self._check_seeds(len(asking))
         completions = _Completions(values[asking], costs[asking], budget)
         for size in range(1, min(self.seed_size, len(asking)) + 1):
             for seeds in _batches(len(asking), size):
@@ -68,6 +73,16 @@ class GuessGreedy(ProcurementMethod):
                     # Within an ulp of the budget the two may judge differently what still fits.
                     best = max(best, found, key=lambda owners: total(values[owners]))
         return best, math.inf
+
+    def _check_seeds(self, n: int) -> None:
+        seeds = 0
+        for size in range(1, min(self.seed_size, n) + 1):
+            seeds += math.comb(n, size)
+            if seeds > MOST_SEEDS:
+                raise ValueError(
+                    f"alpha: found {self.alpha:g}, which with {n:,} owners to choose from takes more than "
+                    f"{MOST_SEEDS:,} seeds; allowed is a larger alpha, or the procurement method 'exact'"
+                )
 
 
 def _batches(n: int, size: int) -> Iterator[np.ndarray]:

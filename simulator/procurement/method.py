@@ -76,6 +76,8 @@ class ProcurementMethod(Described):
 SLACK = 1e-9
 #: A set within this of a bound, relatively, is as good as one that reaches it.
 GAP = 1e-12
+#: Values and costs from this to the largest allowed can be divided by one another with room to spare.
+SMALL = 2.0**-400
 
 PROCUREMENT = Family(ProcurementMethod, "procurement method")
 
@@ -218,7 +220,8 @@ def maximize_coverage(
         raise ValueError(f"rng must be a numpy.random.Generator or None, found {type(rng).__name__}")
     procurement: ProcurementMethod = PROCUREMENT.create(method, options)
     candidates = np.flatnonzero((v > 0) & (c <= LARGEST) & ((c <= budget) | procurement.overspends))
-    chosen, bound = procurement.choose(v[candidates], c[candidates], budget, rng)
+    offers = _in_range(v[candidates], c[candidates], budget)
+    chosen, bound = procurement.choose(*offers.amounts, rng)
     chosen = np.asarray(chosen)
     if len(chosen) and not (
         np.issubdtype(chosen.dtype, np.integer) and chosen.min() >= 0 and chosen.max() < len(candidates)
@@ -231,8 +234,34 @@ def maximize_coverage(
     if not procurement.overspends:
         if cost > budget:
             raise RuntimeError(f"the procurement method {method!r} spent {cost!r} of a budget of {budget!r}")
-        bound = min(bound, fractional_bound(v[candidates], c[candidates], budget))
-    return Purchase(owners, value, cost, max(bound, value))
+        bound = min(bound, fractional_bound(*offers.amounts))
+    return Purchase(owners, value, cost, max(float(bound) * 2.0**offers.exponent, value))
+
+
+@dataclass(frozen=True)
+class _Offers:
+    """Candidates' values and costs and the budget; what they are worth is to be multiplied by 2^exponent."""
+
+    amounts: tuple[np.ndarray, np.ndarray, float]
+    exponent: int = 0
+
+
+def _in_range(values: np.ndarray, costs: np.ndarray, budget: float) -> _Offers:
+    """The same offers in other units, powers of two, where a value per cost might exceed the range of floats.
+
+    Costs are then spread about 1. They and the budget only grow, so that they stay what they are to the last bit; a
+    budget beyond twice what all ask, which pays for all, is cut to that. The largest value becomes about 1; values that
+    fall below the smallest normal float, and so make no difference to any sum, are raised to it.
+    """
+    asked = costs[costs > 0]
+    if min(values.min(initial=1.0), asked.min(initial=1.0)) >= SMALL:
+        return _Offers((values, costs, budget))
+    _, (least, most) = np.frexp([asked.min(initial=1.0), asked.max(initial=0.0 if len(asked) else 1.0)])
+    shift = max(0, -(int(least) + int(most)) // 2)
+    exponent = int(np.frexp(values.max())[1])
+    scaled = np.maximum(np.ldexp(values, -exponent), np.finfo(float).tiny)
+    money = math.ldexp(min(budget, 2 * total(costs)), shift)
+    return _Offers((scaled, np.ldexp(costs, shift), money), exponent)
 
 
 def _checked(values: ArrayLike, costs: ArrayLike, budget: Any) -> tuple[np.ndarray, np.ndarray, float]:

@@ -29,7 +29,7 @@ from simulator.valuation.estimator import Valuation
 CAPACITY = 128
 #: A valuation that takes fewer seconds is not worth a file.
 WORTH_A_FILE = 0.2
-#: Folder of the files, or "off".
+#: Folder of the files, or "off" for none; what is kept in the process costs nothing to share.
 VARIABLE = "DEALER_CACHE"
 _kept: OrderedDict[str, Valuation] = OrderedDict()
 
@@ -140,6 +140,8 @@ def _read(file: Path) -> Valuation | None:
                 str(kept["status"]),  # type: ignore[arg-type]  # as it was written
                 int(kept["samples"]),
                 freedom if (freedom := kept["freedom"]).size else None,
+                stream=str(kept["stream"]),
+                updated=bool(kept["updated"]),
             )
     except Exception:  # a damaged file may fail in any way, and is as good as none
         return None
@@ -152,8 +154,13 @@ def _write(file: Path, valuation: Valuation) -> None:
         fields["freedom"] = np.empty(0)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-            np.savez(part, **fields)
-        os.replace(part.name, file)
+        descriptor, part = tempfile.mkstemp(dir=file.parent, suffix=".part")
+        try:
+            with os.fdopen(descriptor, "wb") as handle:
+                np.savez(handle, **fields)
+            os.replace(part, file)
+        except BaseException:
+            os.unlink(part)
+            raise
     except OSError:
         return  # a cache that cannot be written, as on a full disk, is no reason to fail

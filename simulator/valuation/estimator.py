@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +25,11 @@ UPDATE_SHARE = 0.05
 LARGEST_UTILITY = 1e70
 #: What the variance of an update may add to that of the valuation it starts from, as a share: an eighth more error.
 UPDATE_VARIANCE = 0.25
+#: Values among all players sum to U(N) - U(empty) but for this share of them.
+EFFICIENCY = 1e-9
+NOT_AMONG_ALL = (
+    "before must be a valuation among all players of this game; an update cannot be updated again, start from the first"
+)
 
 Status = Literal["exact", "converged", "exhausted", "summed"]
 
@@ -50,6 +57,11 @@ class Valuation:
         Degrees of freedom of the standard errors; by default one less than the samples.
     sampling : Sampling, optional
         Where the sampling stands, for `shapley_values(..., start=valuation)`.
+    stream : str
+        Digest of the random stream at its beginning, by which `update_values` knows it again; empty where nothing was
+        sampled.
+    updated : bool
+        Whether these are values among some of the players only, from `update_values`.
     """
 
     values: np.ndarray
@@ -60,6 +72,8 @@ class Valuation:
     samples: int = 0
     freedom: np.ndarray | None = None
     sampling: Sampling | None = field(default=None, repr=False)
+    stream: str = field(default="", repr=False)
+    updated: bool = False
 
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends of each value's confidence interval, by Student's t, two arrays of shape (n,).
@@ -171,6 +185,8 @@ class Sampling(Moments):
         Evaluations so far.
     learned : dict of array
         What an estimator carries from sample to sample.
+    first : numpy.random.Generator
+        The stream at its beginning.
     """
 
     estimator: ValuationEstimator
@@ -179,6 +195,7 @@ class Sampling(Moments):
     known: np.ndarray
     evaluations: int
     learned: dict[str, np.ndarray]
+    first: np.random.Generator
 
     @property
     def total(self) -> float:
@@ -283,7 +300,7 @@ class SamplingEstimator(ValuationEstimator):
         n = game.n_players
         ends = game.utility(np.array([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)]))
         mean, squares, cubes, fourths, known = np.zeros((5, n))
-        return Sampling(0, mean, squares, cubes, fourths, self, rng, ends, known, 2, {})
+        return Sampling(0, mean, squares, cubes, fourths, self, rng, ends, known, 2, {}, copy.deepcopy(rng))
 
     def draw(self, game: Game, sampling: Sampling, count: int) -> Iterator[np.ndarray]:
         """Samples of all values, each of shape (n,); counts its evaluations in `sampling`."""
@@ -325,11 +342,14 @@ class SamplingEstimator(ValuationEstimator):
         used up.
         """
         cost = self.cost(game.n_players)
-        if cost == 0 or before.samples < 2:
+        if cost == 0 or self.cost(int(stay.sum())) == 0 or before.samples < 2:
             return None
         kept = _Remembered(game)
         change = _Change(kept, stay)
         old, new = self.begin(kept, copy.deepcopy(rng)), self.begin(change, copy.deepcopy(rng))
+        scale = np.abs(old.ends).max() + np.abs(before.values).sum()
+        if abs(before.values.sum() - old.total) > EFFICIENCY * scale:
+            raise ValueError(NOT_AMONG_ALL)
         pairs = _Pairs(before, stay)
         while not pairs.close(tolerance, min(self.min_samples, before.samples)):
             room = max(2 - new.samples, (budget - change.evaluations) // cost)
@@ -423,7 +443,7 @@ class _Pairs:
         everybody[self._stay] = np.maximum(freedom, 1.0)
         converged = np.linalg.norm(stderr) <= tolerance * np.linalg.norm(values)
         status: Status = "converged" if converged else "exhausted"
-        return Valuation(values, stderr, evaluations, before.method, status, change.samples, everybody)
+        return Valuation(values, stderr, evaluations, before.method, status, change.samples, everybody, updated=True)
 
     def _shared(self, sample: np.ndarray) -> np.ndarray:
         return np.asarray(sample[self._stay] + sample[~self._stay].sum() / self._stay.sum())
@@ -509,11 +529,13 @@ def shapley_values(
     estimator = VALUATION.create(method, options) if start is None else start.sampling.estimator  # type: ignore[union-attr]
     stream = rng or np.random.default_rng(0)
     sampling = None if start is None else start.sampling
+    began = _digest(stream) if start is None else start.stream
     total = 2**n_players if estimator.name == "exact" else budget
     with _watched(
         game, n_players, estimator.name, total, 0 if start is None else start.evaluations, progress
     ) as watched:
-        return estimator.estimate(watched, budget, tolerance, stream, sampling)
+        found = estimator.estimate(watched, budget, tolerance, stream, sampling)
+    return replace(found, stream=began) if found.samples else found
 
 
 def update_values(
@@ -537,7 +559,7 @@ def update_values(
     Parameters
     ----------
     before : Valuation
-        Values among all players.
+        Values among all players, by `shapley_values`; an update cannot be updated again.
     game : Game
         The game among all players.
     stay : array of bool, shape (n,)
@@ -547,7 +569,8 @@ def update_values(
     budget, tolerance, progress, **options
         As in `shapley_values`; options are those of `before`.
     rng : numpy.random.Generator, optional
-        A stream like that which `before` was estimated by from its beginning; by default a generator with the seed 0.
+        A stream like that which `before` was estimated by, from its beginning; by default that stream itself, or a
+        generator with the seed 0 where `before` was kept by `cached_valuation`, without it.
 
     Returns
     -------
@@ -558,7 +581,8 @@ def update_values(
     Raises
     ------
     ValueError
-        If an argument is out of range, or `before` is no valuation of this game.
+        If an argument is out of range, `before` is no valuation among all players of this game, or was estimated by
+        another stream.
 
     Examples
     --------
@@ -578,6 +602,8 @@ def update_values(
         raise ValueError(
             f"before must be a valuation of this game, found {len(before.values)} values for {n_players} players"
         )
+    if before.updated:
+        raise ValueError(NOT_AMONG_ALL)
     if np.shape(stay) != (n_players,):
         raise ValueError(f"stay must have shape ({n_players},), one a player, found {np.shape(stay)}")
     who = as_masks(np.asanyarray(stay)[None], n_players, "stay")[0]
@@ -588,7 +614,7 @@ def update_values(
     estimator = VALUATION.create(method, options)
     if estimator.name != before.method:
         raise ValueError(f"method must be that of before, {before.method!r}, found {method!r}")
-    stream = rng or np.random.default_rng(0)
+    stream = _stream_behind(before, rng)
     if who.any():
         with _watched(game, n_players, estimator.name, budget, 0, progress) as watched:
             found = estimator.update(watched, who, before, budget, tolerance, stream)
@@ -602,7 +628,26 @@ def update_values(
     values, stderr = np.zeros((2, n_players))
     values[who], stderr[who] = fresh.values, fresh.stderr
     freedom = None if fresh.freedom is None else np.full(n_players, fresh.freedom[0])
-    return replace(fresh, values=values, stderr=stderr, freedom=freedom, sampling=None)
+    return replace(fresh, values=values, stderr=stderr, freedom=freedom, sampling=None, updated=True)
+
+
+def _stream_behind(before: Valuation, rng: np.random.Generator | None) -> np.random.Generator:
+    """The stream by which values were estimated, from its beginning; by any other, standard errors would be wrong."""
+    if rng is None and before.sampling is not None:
+        return copy.deepcopy(before.sampling.first)
+    stream = rng or np.random.default_rng(0)
+    if before.stream and _digest(stream) != before.stream:
+        found = "none, which is one with the seed 0" if rng is None else "another, or one that was drawn from since"
+        raise ValueError(
+            f"rng must be a generator like that which before was estimated by, at its start, found {found}"
+        )
+    return stream
+
+
+def _digest(stream: np.random.Generator) -> str:
+    """What tells one state of a random stream from any other."""
+    state = json.dumps(stream.bit_generator.state, default=lambda array: array.tolist(), sort_keys=True)
+    return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
 
 class _Among:
@@ -610,7 +655,7 @@ class _Among:
 
     def __init__(self, game: Game, players: np.ndarray) -> None:
         self._game, self._players = game, players
-        self.n_players = len(players)
+        self.n_players, self.name = len(players), _name(game)
 
     def utility(self, masks: np.ndarray) -> np.ndarray:
         whole = np.zeros((len(masks), self._game.n_players), dtype=bool)
@@ -624,6 +669,11 @@ def _check_game(game: Game) -> int:
     if not (hasattr(game, "n_players") and callable(getattr(game, "utility", None))):
         raise ValueError(f"game must have n_players and a method utility(masks), found {game!r:.60}")
     return as_count("game.n_players", game.n_players, 0)
+
+
+def _name(game: Game) -> str:
+    """What a message calls a game: its name, or that of its class."""
+    return str(getattr(game, "name", type(game).__name__))
 
 
 def _check_method(method: str) -> None:
@@ -647,6 +697,8 @@ def _check_continuation(
         )
     if rng is not None or options or method not in ("auto", start.method):
         raise ValueError("start goes on by its own method, options and stream, so these cannot be given with it")
+    if start.updated:
+        raise ValueError("start must be a valuation among all players of this game, found an update")
     if start.sampling is None and start.status != "exact":
         raise ValueError("start has no sampling to go on with; a kept valuation of `cached_valuation` has none")
 
@@ -668,7 +720,7 @@ class _Watched:
 
     def __init__(self, game: Game, n_players: int, bar: Any) -> None:
         self._game, self._bar = game, bar
-        self.n_players = n_players
+        self.n_players, self.name = n_players, _name(game)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._game, name)

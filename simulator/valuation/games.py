@@ -15,6 +15,8 @@ from simulator.valuation.arguments import as_count, as_floats, as_indices, as_ma
 TABLE_PLAYERS = 16
 #: Coalitions remembered where there are more players; some hundred bytes each.
 REMEMBERED = 2**17
+#: Scores are rounded to less than this share of what they may come to.
+ROUNDED = 1e-12
 
 
 class Game(Protocol):
@@ -290,8 +292,8 @@ class GramRidgeGame(RecordsGame):
 
     The sufficient statistics of least squares, X'X and X'Y, add over players, so a coalition's classifier
     comes from sums of small matrices instead of a refit. Targets are +1 and -1, one column a class (one
-    column in all for two classes); the class with the largest score is predicted. The intercept is not
-    penalised.
+    column in all for two classes); the class with the largest score is predicted, of those that tie but for
+    rounding the first. The intercept is not penalised.
 
     Parameters
     ----------
@@ -327,7 +329,14 @@ class GramRidgeGame(RecordsGame):
         # The targets' own block needs only to be large enough for a positive definite whole.
         penalty = [*np.full(self._width - 1, self.ridge), 1e-9, *np.ones(self._columns)]
         self._penalty = np.diag(penalty).ravel()
-        self._test = with_intercept(self.test_features).T
+        # In units of training records, the largest entry of a test record. Divided by it, scores keep their signs, and
+        # what rounding may add to them is bounded for all test records alike.
+        self._squares = np.diag(self._products.sum(axis=0).reshape(rows.shape[1], -1))[: self._width]
+        self._squares = self._squares / max(len(x), 1)
+        test = with_intercept(self.test_features)
+        size = np.sqrt(self._squares)
+        units = np.divide(np.abs(test), size, out=np.zeros(test.shape), where=size > 0)
+        self._test = (test / np.maximum(units.max(axis=1, keepdims=True), 1.0)).T
 
     def score(self, masks: np.ndarray) -> np.ndarray:
         """Test accuracy of each coalition's classifier, a share, shape (b,)."""
@@ -335,17 +344,38 @@ class GramRidgeGame(RecordsGame):
         products = masks.astype(float) @ self._products
         products += self._penalty
         whole = products.reshape(-1, side, side)
+        # What rounding leaves of a tie differs by batch. By Cauchy and Schwarz a feature's product with the targets is
+        # at most sqrt(squares * records): one that is small beside that is none.
+        squares = np.diagonal(whole, axis1=1, axis2=2)[:, :width]
+        records = squares[:, -1:]
+        targets = whole[:, width:, :width]
+        targets[np.abs(targets) <= ROUNDED * np.sqrt(squares * records)[:, None]] = 0.0
         try:
-            factor = np.linalg.cholesky(whole)
+            weights = _solve(np.linalg.cholesky(whole), width)
         except np.linalg.LinAlgError:  # columns that agree to rounding, at a tiny penalty
-            weights = np.linalg.pinv(whole[:, :width, :width], hermitian=True) @ whole[:, :width, width:]
-        else:
-            weights = _back_substitute(factor[:, :width, :width], factor[:, width:, :width].transpose(0, 2, 1).copy())
+            weights = np.concatenate([_solve_any(one, width) for one in whole])
+        # So a weight is at most sqrt(records / squares) where one feature predicts alone. A score that is small beside
+        # these is a tie, which goes to the first class.
+        dust = ROUNDED * np.sqrt(records * (self._squares / squares)).sum(axis=1)
         if self._columns == 1:
-            predicted = weights[..., 0] @ self._test > 0
+            predicted = weights[..., 0] @ self._test > dust[:, None]
         else:
-            predicted = (weights.transpose(0, 2, 1) @ self._test).argmax(axis=1)
+            scores = weights.transpose(0, 2, 1) @ self._test
+            predicted = (scores >= scores.max(axis=1, keepdims=True) - dust[:, None, None]).argmax(axis=1)
         return (predicted == self.test_labels).mean(axis=1)
+
+
+def _solve(factor: np.ndarray, width: int) -> np.ndarray:
+    """Weights from factors of the whole, shape (b, width, columns)."""
+    return _back_substitute(factor[:, :width, :width], factor[:, width:, :width].transpose(0, 2, 1).copy())
+
+
+def _solve_any(whole: np.ndarray, width: int) -> np.ndarray:
+    """Weights of one coalition, by the pseudo-inverse where it has no factor, shape (1, width, columns)."""
+    try:
+        return _solve(np.linalg.cholesky(whole[None]), width)
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.pinv(whole[:width, :width], hermitian=True) @ whole[width:, :width].T)[None]
 
 
 def _back_substitute(lower: np.ndarray, right: np.ndarray) -> np.ndarray:

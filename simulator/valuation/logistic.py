@@ -18,13 +18,18 @@ STEPS = 50
 HALVINGS = 20
 #: Largest entry of the gradient at which a fit is done, in units of one record.
 GRADIENT = 1e-6
+#: Larger features are put in units in which they are about 1, for Newton's steps not to be lost in rounding.
+USUAL_FEATURE = 1e3
+#: Least penalty, as a share of a feature's squares: less is lost to rounding, and with it the Hessian's inverse.
+LEAST_PENALTY = 1e-13
 
 
 class LogisticGame(RecordsGame):
     """Test accuracy of logistic regression, by Newton's method on all coalitions at once.
 
     Two classes have one vector of weights, more have one each (softmax). The intercept is penalised by a
-    millionth of a record, so that a coalition that lacks a class has a finite model.
+    millionth of a record, so that a coalition that lacks a class has a finite model. No penalty is less than 1e-13 of
+    its feature's sum of squares, so that columns that agree have a model too.
 
     Parameters
     ----------
@@ -49,11 +54,16 @@ class LogisticGame(RecordsGame):
 
     def prepare(self) -> None:
         """Outer products of all records, so that a batch's Hessians are one matrix product."""
-        self._x = with_intercept(self.features)
+        x = with_intercept(self.features)
+        largest = np.abs(x).max(axis=0, initial=0.0)
+        self._units = np.where(largest > USUAL_FEATURE, np.frexp(largest)[1], 0)  # powers of two, which round nothing
+        self._x = np.ldexp(x, -self._units)
         self._columns = 1 if self.n_classes == 2 else self.n_classes
         classes = np.arange(self.n_classes)[-self._columns :]
         self._y = (self.labels == classes[:, None]).astype(float)  # (columns, N)
-        self._penalty = np.array([*np.full(self.features.shape[1], self.ridge), 1e-6])
+        penalty = np.array([*np.full(self.features.shape[1], self.ridge), 1e-6])
+        penalty = np.ldexp(penalty, -2 * self._units)
+        self._penalty = np.maximum(penalty, LEAST_PENALTY * (self._x**2).sum(axis=0))
         if self._x.shape[1] * self._columns <= MAX_COEFFICIENTS:
             self._outer = (self._x[:, :, None] * self._x[:, None, :]).reshape(len(self._x), self._x.shape[1] ** 2)
         self._test = with_intercept(self.test_features)
@@ -79,7 +89,7 @@ class LogisticGame(RecordsGame):
             step = np.linalg.solve(self._hessian(members, chance), gradient[pending].reshape(len(active), -1, 1))
             weights, chance, loss = self._descend(members, weights, step.reshape(weights.shape), loss[pending])
             fitted[active] = weights
-        return fitted
+        return np.ldexp(fitted, -self._units)
 
     def _descend(
         self, members: np.ndarray, weights: np.ndarray, step: np.ndarray, before: np.ndarray

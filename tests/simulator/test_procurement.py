@@ -13,7 +13,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from simulator.checks import check_procurement_method
 from simulator.procurement import ProcurementMethod, exact, maximize_coverage, procurement_methods
 from simulator.procurement.grid import _cells
-from simulator.procurement.method import fill
+from simulator.procurement.method import _in_range, fill, value_per_cost
 
 PROPERTY = settings(derandomize=True, deadline=None, database=None, max_examples=200)
 
@@ -849,6 +849,65 @@ def test_numbers_at_the_ends_of_the_range_of_floats_do_no_harm(method):
         assert bought.bound >= bought.value
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("worth", "price"),
+    [(1e90, 1e-220), (1e100, 1e-208), (1e8, 1e-300), (1.0, 1e-306), (1.0, 1e-310), (1e-310, 1.0), (1e-310, 1e-310)],
+)
+def test_values_per_cost_beyond_the_range_of_floats_do_no_harm(method, worth, price):
+    rng = np.random.default_rng(1)
+    for case in range(40):
+        values, costs = rng.uniform(0.1, 1.0, 8) * worth, rng.uniform(0.1, 1.0, 8) * price
+        if case % 2:  # beside some of the usual size
+            values = np.append(values, rng.uniform(0.1, 1.0, 3))
+            costs = np.append(costs, rng.uniform(0.1, 1.0, 3) * rng.choice([price, 1.0]))
+        budget = float(costs.sum() * rng.uniform(0.2, 0.8))
+        bought = maximize_coverage(values, costs, budget, method=method)
+        best = best_value(values, costs, budget)
+        shown = f"{values.tolist()}, {costs.tolist()}, {budget}: {bought}, best {best}"
+        assert bought.bound >= best * (1 - GAP), shown
+        assert bought.cost <= budget or method == "all", shown
+        if method == "exact":
+            assert bought.value == pytest.approx(best, rel=GAP, abs=0), shown
+            assert bought.bound <= best * (1 + 1e-9), shown
+
+
+def test_offers_in_other_units_are_the_same_to_the_last_bit():
+    """From subnormal amounts to the largest, at once and beside free ones."""
+    values = np.array([1e100, 3e-150, 5e-324, 2.0])
+    costs = np.array([5e-324, 1e-310, 1e100, 0.0])
+    offers = _in_range(values, costs, 1e150)
+    scaled, asked, money = offers.amounts
+    shift = {Fraction(b) / Fraction(a) for a, b in zip(costs.tolist(), asked.tolist(), strict=True) if a}
+    assert len(shift) == 1
+    assert money >= sum(map(Fraction, asked.tolist()))
+    assert np.isfinite(value_per_cost(scaled, asked)[:3]).all()
+    assert [Fraction(x) * Fraction(2) ** offers.exponent for x in scaled[[0, 1, 3]].tolist()] == [
+        Fraction(x) for x in values[[0, 1, 3]].tolist()
+    ]
+    usual = (np.array([1.0, 1e-100]), np.array([3.0, 0.0]), 2.0)
+    assert _in_range(*usual).amounts == usual
+
+
+def test_too_many_seeds_are_refused_before_any_is_tried():
+    rng = np.random.default_rng(0)
+    values, costs = rng.uniform(0.1, 1.0, (2, 60))
+    says = r"alpha: found 0\.1, which with 60 owners .* more than 1,000,000,000 seeds; .* 'exact'"
+    with pytest.raises(ValueError, match=says):
+        maximize_coverage(values, costs, 10.0, method="guess_greedy", alpha=0.1)
+    with pytest.raises(ValueError, match=r"alpha: found 1e-12, which with 60 owners"):
+        maximize_coverage(values, costs, 10.0, method="guess_greedy", alpha=1e-12)
+    # Nothing to guess where all can be bought.
+    assert len(maximize_coverage(values, costs, 100.0, method="guess_greedy", alpha=0.1).owners) == 60
+
+
+def test_a_grid_too_fine_for_so_many_owners_is_refused():
+    values = costs = np.ones(1001)
+    says = "grid: found 10,000,000 cells, which with 1,001 owners .*; allowed are 9,990,009 cells, or .* 'exact'"
+    with pytest.raises(ValueError, match=says):
+        maximize_coverage(values, costs, 500.0, method="ppdp", grid=10**7)
+
+
 def test_unknown_methods_and_options_are_refused_by_name():
     with pytest.raises(ValueError, match="procurement method 'best'"):
         maximize_coverage([1.0], [1.0], 1.0, method="best")
@@ -899,6 +958,20 @@ class Spendthrift(ProcurementMethod):
         return np.arange(len(values)), math.inf
 
 
+class Rounder(ProcurementMethod):
+    """Takes what costs a billionth more than is left."""
+
+    name = "rounder"
+
+    def choose(self, values, costs, budget, rng):
+        chosen, left = [], budget
+        for owner in np.argsort(costs, kind="stable").tolist():
+            if costs[owner] <= left * (1 + 1e-9):
+                chosen.append(owner)
+                left -= costs[owner]
+        return np.array(chosen, dtype=int), math.inf
+
+
 class Fickle(ProcurementMethod):
     """Buys what comes to its mind."""
 
@@ -934,6 +1007,7 @@ class Nameless(ProcurementMethod):
         (Fickle, "second call"),
         (Boaster, "more than its bound"),
         (Spendthrift, "spent"),
+        (Rounder, "a hair below their sum: .* spent"),
     ],
 )
 def test_the_shared_check_catches_broken_methods(cls, message):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -593,6 +594,78 @@ def test_values_that_cannot_be_updated_are_found_afresh(owners_game):
     assert found.evaluations == 2**6
     assert update_values(exact, game, np.ones(12)) is exact
     assert update_values(exact, game, np.zeros(12)).values.tolist() == [0.0] * 12
+
+
+ALL_PLAYERS = "before must be a valuation among all players of this game; an update cannot be updated again"
+
+
+@pytest.mark.parametrize("method", SAMPLING)
+def test_an_update_is_not_updated_again(owners_game, method):
+    """Neither are further departures taken from it, nor does somebody return; nor does it go on as a start."""
+    game = TableGame(owners_game[0])
+    before = shapley_values(game, method=method, budget=400, tolerance=0.0)
+    once = update_values(before, game, np.arange(12) != 3, tolerance=0.0)
+    for stay in (np.arange(12) > 3, np.arange(12) != 5, np.ones(12, dtype=bool)):
+        with pytest.raises(ValueError, match=ALL_PLAYERS):
+            update_values(once, game, stay)
+    with pytest.raises(ValueError, match="start must be a valuation among all players of this game"):
+        shapley_values(game, start=once)
+    exact = update_values(shapley_values(game, method="exact"), game, np.arange(12) != 3)
+    assert exact.status == "exact"
+    with pytest.raises(ValueError, match=ALL_PLAYERS):
+        update_values(exact, game, np.ones(12, dtype=bool))
+
+
+@pytest.mark.parametrize("method", SAMPLING)
+def test_values_of_another_game_are_not_updated(owners_game, method):
+    other = shapley_values(AdditiveGame(np.arange(12.0)), method="permutation", budget=400)
+    other = replace(other, method=method)
+    with pytest.raises(ValueError, match=ALL_PLAYERS):
+        update_values(other, TableGame(owners_game[0]), np.arange(12) != 3)
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox])
+@pytest.mark.parametrize("method", SAMPLING)
+def test_an_update_knows_the_stream_of_the_values_before(owners_game, method, bits):
+    game, stay = TableGame(owners_game[0]), np.arange(12) != 3
+    used = np.random.Generator(bits(5))
+    before = shapley_values(game, method=method, budget=200, tolerance=0.0, rng=used)
+    before = shapley_values(game, start=before, budget=400, tolerance=0.0)
+    same = update_values(before, game, stay, tolerance=0.0, rng=np.random.Generator(bits(5)))
+    left_out = update_values(before, game, stay, tolerance=0.0)
+    assert np.array_equal(same.values, left_out.values)
+    assert np.array_equal(same.stderr, left_out.stderr)
+    assert np.array_equal(left_out.values, update_values(before, game, stay, tolerance=0.0).values)
+    for rng in (used, np.random.Generator(bits(6))):
+        with pytest.raises(ValueError, match=r"rng must be a generator like .* another, or one that was drawn from"):
+            update_values(before, game, stay, rng=rng)
+    kept = replace(before, sampling=None)
+    with pytest.raises(ValueError, match="found none, which is one with the seed 0"):
+        update_values(kept, game, stay)
+    again = update_values(kept, game, stay, tolerance=0.0, rng=np.random.Generator(bits(5)))
+    assert np.array_equal(again.values, same.values)
+
+
+@pytest.mark.parametrize("method", SAMPLING)
+def test_who_is_left_alone_has_an_exact_value(owners_game, method):
+    game, stay = TableGame(owners_game[0]), np.arange(12) == 3
+    before = shapley_values(game, method=method, budget=400, tolerance=0.0)
+    after = update_values(before, game, stay)
+    nobody, alone = game.utility(np.array([np.zeros(12, dtype=bool), stay]))
+    assert after.values.tolist() == [0.0] * 3 + [alone - nobody] + [0.0] * 8
+    assert (after.stderr.tolist(), after.status) == ([0.0] * 12, "exact")
+
+
+def test_a_game_that_does_not_suit_the_method_is_named_as_its_user_knows_it():
+    class Farm(AdditiveGame):
+        pass
+
+    for progress in (True, False):
+        with pytest.raises(ValueError, match="method 'knn' values the game 'knn' only, found the game 'Farm'"):
+            shapley_values(Farm(np.arange(3.0)), method="knn", progress=progress)
+    kept = replace(shapley_values(Farm(np.arange(3.0))), method="knn")
+    with pytest.raises(ValueError, match="found the game 'Farm'"):
+        update_values(kept, Farm(np.arange(3.0)), np.arange(3) > 0)
 
 
 @pytest.mark.parametrize(

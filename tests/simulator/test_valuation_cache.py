@@ -11,7 +11,15 @@ import pytest
 
 from simulator import Market
 from simulator.agents import broker
-from simulator.valuation import Valuation, cache, cached_valuation, clear_valuations, shapley_values, update_values
+from simulator.valuation import (
+    AdditiveGame,
+    Valuation,
+    cache,
+    cached_valuation,
+    clear_valuations,
+    shapley_values,
+    update_values,
+)
 
 
 @pytest.fixture
@@ -77,7 +85,7 @@ def test_a_file_outlives_the_process_memory(counted, folder):
     assert len(calls) == 1
     assert np.array_equal(first.values, again.values)
     assert np.array_equal(first.stderr, again.stderr, equal_nan=True)
-    for name in ("evaluations", "method", "status", "samples", "sampling"):
+    for name in ("evaluations", "method", "status", "samples", "sampling", "stream", "updated"):
         assert getattr(first, name) == getattr(again, name)
     assert [file.suffix for file in folder.iterdir()] == [".npz"]  # nothing half-written is left
 
@@ -134,6 +142,23 @@ def test_files_can_be_switched_off(counted, folder, monkeypatch):
     assert cache.kept_files() == []
 
 
+def test_a_kept_valuation_is_updated_by_its_stream_only(counted, folder):
+    game, stay = AdditiveGame(np.arange(20.0)), np.arange(20) != 3
+
+    def cached(name, compute):
+        cached_valuation([], name, compute)
+        clear_valuations()
+        return cached_valuation([], name, pytest.fail)
+
+    before = cached("before", lambda: shapley_values(game, budget=1000, rng=np.random.default_rng(7)))
+    with pytest.raises(ValueError, match="rng must be a generator like that which before was estimated by"):
+        update_values(before, game, stay, rng=np.random.default_rng(8))
+    after = cached("after", lambda: update_values(before, game, stay, rng=np.random.default_rng(7)))
+    assert after.updated
+    with pytest.raises(ValueError, match="an update cannot be updated again"):
+        update_values(after, game, stay)
+
+
 def test_quick_valuations_are_not_worth_a_file(counted, folder, monkeypatch):
     monkeypatch.setattr(cache, "WORTH_A_FILE", 60.0)
     cached_valuation([], "quick", counted[0])
@@ -145,6 +170,25 @@ def test_a_folder_that_cannot_be_written_does_not_stop_the_work(counted, tmp_pat
     monkeypatch.setenv("DEALER_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(cache, "WORTH_A_FILE", 0.0)
     assert cached_valuation([], "settings", counted[0]).values[0] == 1.0
+
+
+def full_disk(*_, **__):
+    raise OSError("no space left on device")
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("module", "name"), [(np, "savez"), (os, "replace")])
+def test_nothing_half_written_is_left_where_writing_fails(counted, folder, monkeypatch, module, name):
+    with monkeypatch.context() as during:
+        during.setattr(module, name, full_disk)
+        assert cached_valuation([], "full", counted[0]).values[0] == 1.0
+        during.setattr(module, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cached_valuation([], "interrupted", counted[0])
+    assert list(folder.iterdir()) == []
 
 
 def test_the_folder_is_the_platforms(monkeypatch, tmp_path):

@@ -90,6 +90,98 @@ def test_a_penalty_lost_in_rounding_does_not_stop_the_ridge_game():
 # --- logistic ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("scale", "ridge"), [(1.0, 1.0), (1e-6, 1.0), (1e6, 1e12), (1.0, 1e6)])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_ties_of_the_ridge_game_go_to_the_first_class(n_classes, scale, ridge):
+    """Owners hold the same records with other labels: together they tell nothing, whatever rounding leaves of it."""
+    rng = np.random.default_rng(n_classes)
+    features, test = rng.normal(size=(8, 4)) * scale, rng.normal(size=(60, 4)) * scale
+    test_labels = rng.integers(0, n_classes, 60)
+    players = np.arange(8 * n_classes)
+    labels = players // 8
+    records = np.tile(features, (n_classes, 1)), labels, players, 8 * n_classes
+    game = GramRidgeGame(*records, test, test_labels, n_classes=n_classes, ridge=ridge)
+    tied = np.tile(coalitions(8)[1:], (1, n_classes))
+    assert set(game.utility(tied)) == {(test_labels == 0).mean()}
+    masks = np.concatenate([tied, rng.random((2000, 8 * n_classes)) < 0.5])
+    together = game.utility(masks)
+    assert np.array_equal(together, [game.utility(mask[None])[0] for mask in masks])
+    order = rng.permutation(len(masks))
+    assert np.array_equal(together[order], game.utility(masks[order]))
+
+
+def test_what_tells_nothing_is_a_tie_also_at_a_penalty_as_good_as_none():
+    """A millionth of a millionth of the records' squares, so that whatever is left of their sum would be large."""
+    rng = np.random.default_rng(2)
+    features, test = 1e6 * rng.normal(size=(8, 9)), 1e6 * rng.normal(size=(60, 9))
+    test_labels = rng.integers(0, 2, 60)
+    records = np.tile(features, (2, 1)), np.arange(16) // 8, np.arange(16), 16
+    game = GramRidgeGame(*records, test, test_labels, n_classes=2, ridge=1.0)
+    assert set(game.utility(np.tile(coalitions(8)[1:], (1, 2)))) == {(test_labels == 0).mean()}
+
+
+def test_a_record_on_the_boundary_is_of_the_first_class():
+    """Two features are exchanged between the classes, so weights are opposite, and equal features tie."""
+    rng = np.random.default_rng(3)
+    features, test = rng.normal(size=(8, 2)), np.tile(rng.normal(size=(60, 1)), 2)
+    test_labels = rng.integers(0, 2, 60)
+    records = np.concatenate([features, features[:, ::-1]]), np.arange(16) // 8, np.arange(16), 16
+    game = GramRidgeGame(*records, test, test_labels, n_classes=2, ridge=0.3)
+    assert set(game.utility(np.tile(coalitions(8)[1:], (1, 2)))) == {(test_labels == 0).mean()}
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_small_scores_of_the_ridge_game_are_no_ties(scale):
+    """A penalty a hundred million times the records: scores are that much smaller, and classes in balance."""
+    features, labels, test, test_labels, n_classes = standardised(load_breast_cancer, 300)
+    used = np.concatenate([np.flatnonzero(labels == c)[:100] for c in range(2)])
+    features, labels = features[used], labels[used]
+    ridge = 1e10
+    arguments = labels, np.arange(200) % 5, 5, test * scale, test_labels
+    game = GramRidgeGame(features * scale, *arguments, n_classes=2, ridge=ridge * scale**2)
+    expected = refitted_accuracy(features, labels, test, test_labels, n_classes, ridge)
+    assert game.utility(np.ones((1, 5), dtype=bool))[0] == expected
+    assert expected > 0.8
+
+
+def test_only_coalitions_without_a_factor_take_the_pseudo_inverse(monkeypatch):
+    """Two columns agree among the first four owners' records, whose coalitions are singular but for the penalty."""
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(60, 3)), rng.integers(0, 2, 60)
+    players = np.arange(60) % 6
+    features[:, 2] = features[:, 1] + np.where(players >= 4, features[:, 2], 0.0)
+    game = GramRidgeGame(features, labels, players, 6, features, labels, n_classes=2, ridge=1e-17)
+    taken, pinv = [], np.linalg.pinv
+    monkeypatch.setattr(np.linalg, "pinv", lambda a, **k: (taken.append(a.size // 16), pinv(a, **k))[1])
+    masks = coalitions(6)[1:]
+    game.utility(masks)
+    assert 1 <= sum(taken) <= 2**4 - 1
+    assert game.utility(masks[:15]).tolist() == game.utility(masks)[:15].tolist()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("ridge", [1e-13, 1e-16, 1e-300])
+def test_a_penalty_lost_in_rounding_does_not_stop_the_logistic_game(n_classes, ridge):
+    """Columns that agree are as good as one of them, where the records are not separable."""
+    rng = np.random.default_rng(5)
+    features, test = rng.normal(size=(120, 3)), rng.normal(size=(50, 3))
+    labels, test_labels = rng.integers(0, n_classes, 120), rng.integers(0, n_classes, 50)
+    arguments = labels, np.arange(120) % 6, 6
+
+    def made(columns, **options):
+        return LogisticGame(columns(features), *arguments, columns(test), test_labels, n_classes=n_classes, **options)
+
+    once = made(lambda x: x, ridge=1e-9)
+    masks = coalitions(6)
+    masks = masks[masks.sum(axis=1) >= 3]
+    twice = made(lambda x: np.hstack([x, 3 * x]), ridge=ridge)
+    huge = made(lambda x: 1e99 * x)
+    for game in (twice, huge):
+        assert np.array_equal(game.utility(masks), once.utility(masks))
+        for seed in range(3):
+            check_game(game, seed=seed)
+
+
 @pytest.mark.parametrize("ridge", [1.0, 0.1])
 @pytest.mark.parametrize("loader", [load_breast_cancer, load_iris])
 def test_logistic_weights_are_those_of_scikit_learn(loader, ridge):
