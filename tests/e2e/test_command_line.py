@@ -730,7 +730,7 @@ def test_calibrate_prints_as_json_the_curve_it_writes(dealer, tmp_path):
         (["nothing", "--out", "c.json"], "scenario: found 'nothing'"),
         (["demo", "--out", "c.json", "--set", "broker.training.method=surrogate"], "method: found 'surrogate'"),
         (["walkthrough", "--out", "c.json"], "data.source: found 'values'; a calibration trains"),
-        (["demo", "--out", "none/c.json", *QUICK_CURVE, "--epsilons", "1"], "--out: 'none/c.json' cannot be written"),
+        (["demo", "--out", "none/c.json", *QUICK_CURVE, "--epsilons", "1"], "found 'none/c.json', in a folder that"),
     ],
 )
 def test_calibrate_refuses_bad_input_in_one_sentence(dealer, tmp_path, arguments, message):
