@@ -189,7 +189,7 @@ def train_model(
         warnings.simplefilter("ignore", PrivacyWarning)  # the card says what the warnings would
         classifier.fit(features[train], table.labels[train], holders if unit == "owner" else None)
     guarantee = classifier.accounting_
-    largest = 0 if holders is None else int(np.unique(holders, return_counts=True)[1].max())
+    largest = 0 if holders is None else int(np.max(np.unique(holders, return_counts=True)[1]))
     shard = (float("nan"),) * 2
     if holders is not None:
         shard = guarantee.for_group(largest if unit == "record" else 1)
@@ -197,7 +197,7 @@ def train_model(
     if len(test):
         right = int((classifier.predict(features[test]) == table.labels[test]).sum())
         ends = binomtest(right, len(test)).proportion_ci(LEVEL)
-        most = np.unique(table.labels[test], return_counts=True)[1].max()
+        most = np.max(np.unique(table.labels[test], return_counts=True)[1])
         measured = right / len(test), float(ends.low), float(ends.high), float(most / len(test))
     card = ModelCard(
         model=model,

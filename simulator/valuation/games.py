@@ -358,7 +358,7 @@ class GramRidgeGame(RecordsGame):
         # these is a tie, which goes to the first class.
         dust = ROUNDED * np.sqrt(records * (self._squares / squares)).sum(axis=1)
         if self._columns == 1:
-            predicted = weights[..., 0] @ self._test > dust[:, None]
+            predicted = (weights[..., 0] @ self._test > dust[:, None]).astype(int)
         else:
             scores = weights.transpose(0, 2, 1) @ self._test
             predicted = (scores >= scores.max(axis=1, keepdims=True) - dust[:, None, None]).argmax(axis=1)
