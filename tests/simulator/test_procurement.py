@@ -811,7 +811,7 @@ def test_what_is_no_list_of_numbers_is_refused_with_what_was_found(given, found)
         ([4.0], "a number, found list"),
         (np.array([4.0]), "a number, found ndarray"),
         (np.ma.masked, "a number, found MaskedConstant"),
-        (np.timedelta64(4), "a number, found timedelta64"),
+        (np.timedelta64(4, "s"), "a number, found timedelta64"),
         (math.nan, ">= 0 and finite, found nan"),
         (math.inf, ">= 0 and finite, found inf"),
         (np.float32(-1), ">= 0 and finite, found -1"),
