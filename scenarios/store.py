@@ -124,13 +124,11 @@ class Results:
             part = self._part(name, batch)
             kept = pd.read_parquet(part) if _readable(part) else pd.DataFrame({"run": []})
             kept = kept[~kept["run"].isin(runs["run"])]
-            whole = [rows for rows in (kept, table) if len(rows)]
+            # Runs may succeed with nothing to say, as where nobody buys.
+            whole = [rows for rows in (kept, table) if len(rows)] or [table] * bool(len(table.columns))
             if whole:
                 part.parent.mkdir(exist_ok=True)
                 write_parquet(pd.concat(whole, ignore_index=True), part)
-            elif len(table.columns):  # runs that succeeded, with nothing to say
-                part.parent.mkdir(exist_ok=True)
-                write_parquet(table, part)
             else:  # no run of the batch succeeded
                 part.unlink(missing_ok=True)
         plan = self.plan.set_index("run")
@@ -160,9 +158,7 @@ class Results:
             raise InputError(f"results: {str(self.folder)!r} has no finished run yet")
         lost = self._lost_parts(name)
         if lost:
-            raise InputError(
-                f"results: {str(lost[0])!r} is missing or damaged; run the experiment again to do its runs anew"
-            )
+            raise _lost(lost[0])
         parts = [self._part(name, batch) for batch in sorted(set(done["run"] // self.batch_size))]
         table = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
         table = table[table["run"].isin(done["run"])]
@@ -182,9 +178,7 @@ class Results:
         if not (self.plan.loc[self.plan["run"] == run, "status"] == "done").any():
             return pd.DataFrame()
         if not _readable(part):
-            raise InputError(
-                f"results: {str(part)!r} is missing or damaged; run the experiment again to do its runs anew"
-            )
+            raise _lost(part)
         rows = pd.read_parquet(part)
         return rows[rows["run"] == run].drop(columns="run").sort_values(list(TABLES[name]), kind="stable")
 
@@ -226,6 +220,10 @@ def _readable(part: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def _lost(part: Path) -> InputError:
+    return InputError(f"results: {str(part)!r} is missing or damaged; run the experiment again to do its runs anew")
 
 
 def _first_line(error: Exception) -> str:

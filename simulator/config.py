@@ -337,7 +337,7 @@ class BrokerConfig(Section):
         Share of buyers that are surveyed, in (0, 1].
     privacy_accounting : {"basic", "gaussian"}
         How releases count against owners' privacy budgets: their epsilons add up, or they compose exactly as Gaussian
-        mechanisms at the delta of one release, for which the training method must be "output" or "gradient".
+        mechanisms at the delta of one release, for which the training method must be "auto", "output" or "gradient".
     valuation, training
         How shards are valued and versions trained.
     """
