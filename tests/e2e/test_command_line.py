@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from analysis.cli import Rule, app
+from analysis.cli import app
+from analysis.cli.mechanisms import Rule
 from analysis.inputs import read_records
 from analysis.owner_values import OwnerValues
 from analysis.price_lists import SurveyPricing

@@ -1,0 +1,12 @@
+"""The `dealer` command."""
+
+# Commands are in the help in the order of these imports.
+from analysis.cli import experiments, results, library, mechanisms, models  # isort: skip
+from analysis.cli.app import app
+
+__all__ = ["app", "experiments", "library", "main", "mechanisms", "models", "results"]
+
+
+def main() -> None:
+    """Entry point of the `dealer` command."""
+    app()

@@ -1,0 +1,237 @@
+"""Commands that run experiments: run, rerun."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from analysis.cli.app import (
+    FAILED,
+    INTERRUPTED,
+    Folder,
+    Settings,
+    Workers,
+    app,
+    find_own_classes,
+    open_results,
+    pause,
+    processors,
+    split_names,
+)
+from analysis.cli.results import print_comparison, show_report
+from scenarios.errors import InputError
+
+if TYPE_CHECKING:
+    from scenarios.experiment import Experiment
+    from scenarios.store import Results
+    from simulator.config import MarketConfig
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(help="A scenario of the library (see `dealer list scenarios`) or a file.")],
+    set_: Settings = None,
+    out: Annotated[Path | None, typer.Option(help="Results folder; by default results/NAME.")] = None,
+    workers: Workers = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that failed before.")] = False,
+    report: Annotated[bool, typer.Option(help="Write figures and report.html at the end.")] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and about how long it takes; run and write nothing.")
+    ] = False,
+) -> None:
+    """Run an experiment and write its tables, figures and report.
+
+    Runs that are done stay done: the same command goes on where an earlier one stopped, and with more replicates
+    it does those that are missing. Results do not depend on the number of workers.
+
+    Examples
+    --------
+        dealer run demo
+
+        dealer run demo --set replicates=3 --set broker.commission=0.2 --out results/quick
+
+        dealer run my.toml --workers 1
+
+        dealer run my.toml --dry-run
+    """
+    find_own_classes(scenario)
+    from scenarios.design import markets
+    from scenarios.experiment import load
+    from scenarios.store import Results
+
+    experiment = load(scenario, set_ or [])
+    checked = markets(experiment)
+    if any(market.n_owners == 1 for market in checked):
+        typer.echo("Note: owners: found 1 owner, so coverage is all or nothing and no owner competes.", err=True)
+    folder = out or Path("results") / experiment.name
+    if dry_run:
+        _show_plan(experiment, checked, folder, workers or processors())
+        return
+    results = Results.create(folder, experiment)
+    _run(results, workers or processors(), retry_failed)
+    failed = results.plan[results.plan["status"] == "failed"]
+    if len(failed):
+        typer.echo(
+            f"{len(failed)} of {len(results.plan)} runs failed, the first with: {failed['error'].iloc[0]}\n"
+            f"Tracebacks are in {results.folder / 'errors'}; --retry-failed tries them again.",
+            err=True,
+        )
+    if len(failed) < len(results.plan):
+        if experiment.sweep:
+            from analysis.compare import question
+
+            asked = question(results, None if experiment.comparison else next(iter(experiment.sweep)))
+            print_comparison(results, asked, asked.metrics[:1])
+        if report:
+            show_report(results, None, None)
+    if len(failed):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def rerun(
+    results: Folder,
+    run: Annotated[int, typer.Option(min=0, help="Number of the run, as in plan.parquet.")],
+    rounds_log: Annotated[
+        str, typer.Option(metavar="TABLE,...", help="Tables to write, also such as the experiment did not keep.")
+    ] = "rounds,versions,owners,sales",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the tables; by default RESULTS/reruns/run-N.")
+    ] = None,
+) -> None:
+    """Do one run of an experiment again, and write its tables.
+
+    The run starts from the scenario and the seed that the folder keeps, so its numbers are those of the experiment,
+    which is checked bit by bit against the tables kept. Other versions of Python or its packages may round differently.
+
+    Examples
+    --------
+        dealer rerun results/demo --run 17
+
+        dealer rerun results/demo --run 17 --rounds-log owners,sales --out run17
+    """
+    opened = open_results(results)
+    from scenarios.rerun import changed_packages, differing
+    from scenarios.rerun import rerun as again
+    from scenarios.store import write_parquet
+    from simulator.log import TABLES
+
+    tables = split_names("--rounds-log", rounds_log)
+    strange = [name for name in tables if name not in TABLES]
+    if strange:
+        raise InputError(f"--rounds-log: found {strange[0]!r}; allowed are {', '.join(TABLES)}")
+    folder = out or opened.folder / "reruns" / f"run-{run:06d}"
+    kept = [name for name in opened.experiment.tables if name not in tables]
+    try:
+        found = again(opened, run, [*tables, *kept])
+    except InputError:
+        raise
+    except Exception as error:
+        typer.echo(f"Error: run {run} failed: {type(error).__name__}: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in tables:
+            write_parquet(found[name], folder / f"{name}.parquet")
+    except OSError as error:
+        raise InputError(f"--out: {str(folder)!r} cannot be written: {error.strerror or error}") from None
+    row = opened.plan[opened.plan["run"] == run].iloc[0]
+    settings = ", ".join(f"{name} = {row[name]}" for name in opened.experiment.sweep) or "no swept parameters"
+    typer.echo(f"Run {run}: replicate {row['replicate']}, {settings}. Tables: {folder}")
+    if row["status"] != "done":
+        typer.echo(f"The experiment has no tables of this run to compare with: it is {row['status']}.")
+        return
+    differences = differing(opened, run, found)
+    if differences:
+        changed = changed_packages(opened)
+        typer.echo(
+            f"Not the numbers of the experiment: {', '.join(differences[:5])}{', ...' * (len(differences) > 5)} differ."
+            + (
+                f" Since then changed: {', '.join(changed)}." if changed else " The program or the machine has changed."
+            ),
+            err=True,
+        )
+        raise typer.Exit(FAILED)
+    typer.echo(f"The same as the experiment kept, bit by bit: {', '.join(opened.experiment.tables)}.")
+
+
+def _run(results: Results, workers: int, retry_failed: bool) -> None:
+    from tqdm import tqdm
+
+    from scenarios.runner import RunError, run_experiment
+
+    statuses = ("pending", "failed") if retry_failed else ("pending",)
+    to_do = sum(len(rows) for rows in results.batches(statuses).values())
+    total = len(results.plan)
+    if to_do == 0:
+        typer.echo(f"All {total} runs of {results.folder} are done already.")
+        return
+    start = time.perf_counter()
+    failures = 0
+    name = results.experiment.name
+    with tqdm(total=total, initial=total - to_do, unit="run", desc=name, mininterval=pause()) as bar:
+
+        def progress(runs: int, failed: int) -> None:
+            nonlocal failures
+            failures += failed
+            if failures:
+                bar.set_postfix_str(f"{failures} failed", refresh=False)
+            bar.update(runs)
+
+        try:
+            run_experiment(
+                results, workers=workers, retry_failed=retry_failed, import_path=tuple(sys.path), progress=progress
+            )
+        except KeyboardInterrupt:
+            bar.close()
+            done = int((results.plan["status"] == "done").sum())
+            typer.echo(f"Interrupted. {done} of {total} runs are kept; run the same command to go on.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except (RunError, OSError) as error:
+            bar.close()
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(FAILED) from None
+    seconds = time.perf_counter() - start
+    typer.echo(f"{to_do} runs in {seconds:.1f} s ({to_do / seconds:.1f} a second).")
+
+
+def _show_plan(experiment: Experiment, at_point: list[MarketConfig], folder: Path, workers: int) -> None:
+    """What an experiment would do, and how long its first and last design point take."""
+    from scenarios.runner import run_one
+    from scenarios.store import Results
+
+    points, replicates = len(at_point), experiment.replicates
+    total = to_do = points * replicates
+    typer.echo(
+        f"{experiment.name}: {total:,} runs, {points:,} design points x {replicates:,} replicates, into {folder}."
+    )
+    for name, values in experiment.sweep.items():
+        typer.echo(f"  {name}: {len(values)} values, {', '.join(map(str, values))}")
+    if (folder / "experiment.json").exists():
+        plan = Results.create(folder, experiment, write=False).plan
+        to_do = int((plan["status"] == "pending").sum())
+        typer.echo(f"  {total - to_do:,} of them are done or have failed already.")
+    seconds = []
+    for point in sorted({0, points - 1}):
+        start = time.perf_counter()
+        run_one(at_point[point], experiment.seed, 0, experiment.tables)
+        seconds.append(time.perf_counter() - start)
+    taken = " and ".join(f"{t:.2f}" for t in seconds)
+    about = _duration(sum(seconds) / len(seconds) * to_do / workers)
+    typer.echo(
+        f"Timed: {taken} s for a run of the first{' and the last' * (points > 1)} design point. {to_do:,} runs take "
+        f"about {about} on {workers} worker{'s' * (workers > 1)}, less where runs of a replicate share their "
+        "valuation.\nNo results were written."
+    )
+
+
+def _duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for size, unit in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,123 @@
+"""Commands that read a results folder: compare, report, export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from analysis.cli.app import (
+    Baseline,
+    By,
+    Folder,
+    Json,
+    Metrics,
+    app,
+    open_results,
+    split_names,
+)
+from scenarios.errors import InputError
+
+if TYPE_CHECKING:
+    from analysis.compare import Question
+    from scenarios.store import Results
+
+
+@app.command("compare")
+def compare_(
+    results: Folder,
+    by: By = None,
+    baseline: Baseline = None,
+    metric: Metrics = None,
+    json_: Json = False,
+) -> None:
+    """Compare the values of a swept parameter, paired over replicates.
+
+    Means and differences come with 95% t intervals, differences with a bootstrap interval (BCa) as well.
+
+    Example: dealer compare results/demo --by broker.pricing --baseline median --metric revenue
+    """
+    from analysis.compare import compare, question
+
+    opened = open_results(results)
+    asked = question(opened, by, baseline, tuple(metric or ()))
+    if json_:
+        rows = json.loads(compare(opened, asked).to_json(orient="records"))
+        typer.echo(json.dumps({"by": asked.by, "baseline": asked.baseline, "rows": rows}))
+    else:
+        print_comparison(opened, asked, asked.metrics)
+
+
+@app.command()
+def report(results: Folder, by: By = None, baseline: Baseline = None, metric: Metrics = None) -> None:
+    """Write the figures and report.html of a results folder again."""
+    show_report(open_results(results), by, baseline, tuple(metric or ()))
+
+
+@app.command()
+def export(
+    results: Folder,
+    tables: Annotated[
+        str | None, typer.Option(metavar="TABLE,...", help="Tables to write; by default the plan and all there are.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the files; by default RESULTS/csv.")
+    ] = None,
+) -> None:
+    """Write the tables of an experiment as CSV files, the swept parameters beside every row.
+
+    Numbers are written so that they read back as the same floats. Runs that are not done yet are left out.
+
+    Examples
+    --------
+        dealer export results/demo
+
+        dealer export results/demo --tables rounds --out tables
+    """
+    opened = open_results(results)
+    kept = ("plan", *opened.experiment.tables)
+    wanted = kept if tables is None else split_names("--tables", tables)
+    strange = [name for name in wanted if name not in kept]
+    if strange:
+        raise InputError(f"--tables: found {strange[0]!r}; allowed are {', '.join(kept)}")
+    folder = out or opened.folder / "csv"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in wanted:
+            table = opened.plan if name == "plan" else opened.table(name)
+            table.to_csv(folder / f"{name}.csv", index=False)
+            typer.echo(f"{folder / f'{name}.csv'}: {len(table):,} rows")
+    except OSError as error:
+        raise InputError(f"--out: {str(folder)!r} cannot be written: {error.strerror or error}") from None
+
+
+def show_report(results: Results, by: str | None, baseline: str | None, metrics: tuple[str, ...] = ()) -> None:
+    """Write the report, or say why there is none."""
+    from analysis.report import write_report
+
+    if not results.experiment.sweep:
+        typer.echo(f"Tables are in {results.folder}; a report compares swept parameters, and none was swept.")
+        return
+    from analysis.compare import question
+
+    if by is None and results.experiment.comparison is None:
+        by = next(iter(results.experiment.sweep))
+    try:
+        page = write_report(results, question(results, by, baseline, metrics))
+    except OSError as error:
+        raise InputError(f"results: the report cannot be written: {error}") from None
+    typer.echo(f"Report: {page}")
+
+
+def print_comparison(results: Results, asked: Question, metrics: Iterable[str]) -> None:
+    """The comparison's tables, one a metric, for the terminal."""
+    from analysis.compare import compare
+    from analysis.tables import key_table, text_table
+
+    table = compare(results, asked)
+    for metric in metrics:
+        typer.echo("\n" + text_table(key_table(table, asked, metric)))
+    typer.echo("\nMean over rounds and replicates [95% t interval]; differences paired by replicate.")
