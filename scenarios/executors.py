@@ -232,8 +232,11 @@ def _processes(workers: int) -> Iterator[Crew]:
         # After an interrupt the tasks in flight are given up; waiting for them could take as long as they do.
         for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - others:
+        made = set(multiprocessing.active_children()) - others
+        for process in made:
             process.terminate()
+        for process in made:
+            process.join(timeout=PATIENCE)
 
 
 def _start_worker() -> None:
