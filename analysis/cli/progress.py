@@ -64,9 +64,10 @@ class Progress:
     def _line(self, seconds: float) -> str:
         rate = (self._done - self._before) / seconds
         left = time_of(round((self._total - self._done) / rate)) if rate else "unknown"
+        speed = f"{rate:,.1f}" if rate >= 10 else f"{rate:.3g}"
         return (
             f"{self._name}: {self._done:,} of {self._total:,} {self._unit}s done, {self._failed:,} failed, "
-            f"{rate:.3g} a second, {left} left"
+            f"{speed} a second, {left} left"
         )
 
 
