@@ -357,22 +357,31 @@ with sole_use(Path(sys.argv[1])):
 """
 
 
-def test_a_folder_is_for_one_process_and_a_killed_one_lets_go(undisturbed, tmp_path):
-    results = Results.create(tmp_path / "cheap", scenario(replicates=10))
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, results.folder], stdout=subprocess.PIPE, text=True)
-    with holder, sole_use(tmp_path):  # of another folder
-        assert holder.stdout.readline() == "held\n"
-        before = {path: path.read_bytes() for path in results.folder.rglob("*") if path.is_file()}
-        sentence = r"^results: another process works on '.*/cheap'; wait for it, or give another folder with --out$"
-        with pytest.raises(InputError, match=sentence):
-            run_experiment(results)
-        with pytest.raises(InputError, match=sentence):
-            Results.create(results.folder, scenario())
-        assert {path: path.read_bytes() for path in results.folder.rglob("*") if path.is_file()} == before
-        Results(results.folder)  # may be read
-        holder.kill()
-        holder.wait()
-        assert_frame_equal(run(results.folder).table("rounds"), undisturbed.table("rounds"), check_exact=True)
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that works on the folder."""
+    folder = Results.create(tmp_path / "cheap", scenario(replicates=10)).folder
+    with subprocess.Popen([sys.executable, "-c", HOLDER, folder], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_folder_is_for_one_process_and_a_killed_one_lets_go(undisturbed, tmp_path, holder):
+    folder = tmp_path / "cheap"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    sentence = r"^results: another process works on '.*/cheap'; wait for it, or give another folder with --out$"
+    results = Results(folder)  # may be read
+    with sole_use(tmp_path), pytest.raises(InputError, match=sentence):  # of another folder
+        run_experiment(results)
+    with pytest.raises(InputError, match=sentence):
+        Results.create(folder, scenario())
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    holder.kill()
+    holder.wait()
+    assert_frame_equal(run(folder).table("rounds"), undisturbed.table("rounds"), check_exact=True)
 
 
 def test_a_folder_that_another_process_worked_on_meanwhile_is_looked_at_again(undisturbed, tmp_path, monkeypatch):
