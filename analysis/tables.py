@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +14,15 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from analysis.compare import Question
+
+#: Characters that LaTeX reads as commands, and what prints them.
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "{}$&#%_"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "}
+    | {"<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$"}
+)
+#: Characters below which the heading of a column is not broken into lines.
+HEADING = 12
 
 
 def number(value: float) -> str:
@@ -79,6 +91,84 @@ def text_table(table: pd.DataFrame) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
+def markdown_table(table: pd.DataFrame, *, align: str | None = None) -> str:
+    """A table in Markdown; its cells may hold Markdown themselves.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Cells as they are to be read; the index is left out.
+    align : str, optional
+        A letter a column, "l" or "r"; by default the first column is on the left, the others on the right.
+    """
+    rules = ["---:" if side == "r" else "---" for side in _sides(table, align)]
+    lines = [[_in_row(name) for name in table.columns], rules]
+    lines += [[_in_row(cell) for cell in row] for row in table.itertuples(index=False)]
+    rows = ["| " + " | ".join(cells) + " |" for cells in lines]
+    rows[1] = rows[1].replace(" ", "")
+    return "\n".join(rows)
+
+
+def latex_table(
+    table: pd.DataFrame,
+    *,
+    caption: str | None = None,
+    label: str | None = None,
+    notes: Sequence[str] = (),
+    align: str | None = None,
+    foot: int = 0,
+) -> str:
+    r"""A table in LaTeX, to be read in by ``\input``; the package booktabs is all it needs.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Cells as they are to be read; the index is left out. Characters that LaTeX reads as commands are escaped, a
+        hyphen before a digit is a minus sign, and a cell "-" a dash.
+    caption : str, optional
+        With it the table floats; without it is the tabular alone, to stand in a float of one's own.
+    label : str, optional
+        Its name for ``\ref``; needs a caption.
+    notes : sequence of str
+        Sentences under the table, or comments if it does not float.
+    align : str, optional
+        A letter a column, "l" or "r"; by default the first column is on the left, the others on the right.
+    foot : int
+        Last rows that a rule sets apart.
+
+    Examples
+    --------
+    >>> print(latex_table(pd.DataFrame({"pricing": ["dpp_plus"], "difference": ["-3,969 (50%)"]})))
+    \begin{tabular}{lr}
+    \toprule
+    pricing & difference \\
+    \midrule
+    dpp\_plus & $-$3,969 (50\%) \\
+    \bottomrule
+    \end{tabular}
+    """
+    sides = _sides(table, align)
+    rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.itertuples(index=False)]
+    rows = [f"{{}}{row}" if row[0] in "[*" else row for row in rows]  # else an argument of the row's end before it
+    heading = " & ".join(_heading(str(name), table[name], side) for name, side in zip(table, sides, strict=True))
+    body, last = rows[: len(rows) - foot], rows[len(rows) - foot :]
+    tabular = [
+        rf"\begin{{tabular}}{{{sides}}}", r"\toprule", heading + r" \\", r"\midrule",
+        *body, *([r"\midrule", *last] if last else []), r"\bottomrule", r"\end{tabular}",
+    ]  # fmt: skip
+    if caption is None:
+        return "\n".join([*(f"% {' '.join(note.split())}" for note in notes), *tabular])
+    above = [r"\begin{table}[htbp]", r"\centering", rf"\caption{{{latex_text(caption)}}}"]
+    above += [rf"\label{{{label}}}"] if label is not None else []
+    below = [r"\par\smallskip", rf"{{\footnotesize {latex_text(' '.join(notes))}\par}}"] if notes else []
+    return "\n".join([*above, *tabular, *below, r"\end{table}"])
+
+
+def latex_text(text: str) -> str:
+    """A text as LaTeX prints it, a hyphen before a number as a minus sign."""
+    return re.sub(r"(?<![\w)\]}.])-(?=\.?\d)", "$-$", text.translate(LATEX))
+
+
 def plain(result: Any) -> Any:
     """A result in JSON's types: dataclasses and mappings as objects, NaN and infinity as null."""
     if dataclasses.is_dataclass(result):
@@ -87,11 +177,31 @@ def plain(result: Any) -> Any:
         return {name: plain(part) for name, part in result.items()}
     if isinstance(result, np.ndarray | np.generic):
         return plain(result.tolist())
-    if isinstance(result, dict):
-        return {key: plain(part) for key, part in result.items()}
     if isinstance(result, list | tuple):
         return [plain(part) for part in result]
     return None if isinstance(result, float) and not math.isfinite(result) else result
+
+
+def _sides(table: pd.DataFrame, align: str | None) -> str:
+    return align if align is not None else "l" + "r" * (len(table.columns) - 1)
+
+
+def _in_row(cell: Any) -> str:
+    """A cell of a Markdown table, in which a bar or a line's end would be the cell's own."""
+    return " ".join(str(cell).split()).replace("|", r"\|")
+
+
+def _latex(cell: Any) -> str:
+    return "--" if str(cell) == "-" else latex_text(str(cell))
+
+
+def _heading(name: str, column: pd.Series, side: str) -> str:
+    """A column's heading, broken into lines where it is wider than what stands below."""
+    width = max([HEADING, *(len(str(cell)) for cell in column)])
+    lines = textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False)
+    if len(lines) < 2:
+        return latex_text(name)
+    return rf"\shortstack[{side}]{{" + r"\\".join(f"{{}}{latex_text(line)}" for line in lines) + "}"
 
 
 def _intervals(rows: pd.DataFrame, mean: str, low: str, high: str) -> list[str]:
