@@ -15,6 +15,26 @@ import pandas as pd
 if TYPE_CHECKING:
     from analysis.compare import Question
 
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table as a reader wants it.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        Texts by heading; the index is not shown.
+    notes : tuple of str
+        Sentences that say what the numbers are.
+    foot : int
+        Last rows that are set apart.
+    """
+
+    cells: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    foot: int = 0
+
+
 #: Characters that LaTeX reads as commands, and what prints them.
 LATEX = str.maketrans(
     {character: f"\\{character}" for character in "{}$&#%_"}
@@ -46,9 +66,21 @@ def amount(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def p_value(value: float) -> str:
+    """A p-value to three decimals."""
+    if math.isnan(value):
+        return "-"
+    return "<0.001" if value < 0.0005 else f"{value:.3f}"
+
+
+def bounds(low: float, high: float) -> str:
+    """An interval alone."""
+    return "-" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+
+
 def interval(mean: float, low: float, high: float) -> str:
     """A mean with its interval."""
-    return number(mean) if math.isnan(low) else f"{number(mean)} [{number(low)}, {number(high)}]"
+    return number(mean) if math.isnan(low) else f"{number(mean)} {bounds(low, high)}"
 
 
 def key_table(comparison: pd.DataFrame, asked: Question, metric: str) -> pd.DataFrame:
@@ -66,10 +98,8 @@ def key_table(comparison: pd.DataFrame, asked: Question, metric: str) -> pd.Data
         "list": rows["lists"],
         f"{label}" + (f" ({unit})" if unit else ""): _intervals(rows, "mean", "low", "high"),
         f"difference to {asked.baseline}": _intervals(rows, "difference", "difference_low", "difference_high"),
-        "bootstrap interval": [
-            "-" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
-            for low, high in zip(rows["difference_boot_low"], rows["difference_boot_high"], strict=True)
-        ],
+        "bootstrap interval": list(map(bounds, rows["difference_boot_low"], rows["difference_boot_high"])),
+        "p (Holm)": list(map(p_value, rows["p_holm"])),
         "replicates": rows["replicates"].astype(int),
         "pairs": [
             "-" if level == asked.baseline else str(pairs)
@@ -79,8 +109,69 @@ def key_table(comparison: pd.DataFrame, asked: Question, metric: str) -> pd.Data
     return pd.DataFrame(shown).reset_index(drop=True)
 
 
-def text_table(table: pd.DataFrame) -> str:
-    """A table for the terminal."""
+def comparison_tables(comparison: pd.DataFrame, asked: Question, *, brief: bool = False) -> list[Table]:
+    """The tables of a comparison, one a metric.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `analysis.compare.compare`.
+    asked : Question
+        What was compared.
+    brief : bool
+        As papers have them: without the bootstrap's interval, and what is the same in all rows told below.
+    """
+    means = "Mean over rounds and replicates [95% t interval]; differences paired by replicate."
+    tests = "p: paired t tests, corrected by Holm for the comparisons of one metric with the baseline."
+    tables = []
+    for metric in asked.metrics:
+        cells = key_table(comparison, asked, metric)
+        notes = [means, tests]
+        if brief:
+            cells = cells.drop(columns=["bootstrap interval", "pairs"])
+            for name, told in (("replicates", "{} replicates."), ("list", "Price lists: {}.")):
+                if (cells[name] == cells[name].iloc[0]).all():
+                    notes.append(told.format(cells[name].iloc[0]))
+                    cells = cells.drop(columns=name)
+        tables.append(Table(cells, tuple(notes)))
+    return tables
+
+
+def render(
+    tables: Sequence[Table], rows: pd.DataFrame, style: str, *, caption: str | None = None, label: str | None = None
+) -> str:
+    """Tables in one of the formats that the statistics commands write.
+
+    Parameters
+    ----------
+    tables : sequence of Table
+        What a reader sees.
+    rows : DataFrame
+        The numbers behind them, for programs.
+    style : str
+        "text" for the terminal, "markdown", "latex", or "csv": `rows`, with all their digits.
+    caption, label : str, optional
+        Of a single table in LaTeX; see `latex_table`.
+    """
+    if style == "csv":
+        return rows.to_csv(index=False).rstrip("\n")
+    blocks = []
+    for position, table in enumerate(tables):
+        # Notes that several tables in a row share are told once, below the last of them.
+        told = () if position + 1 < len(tables) and tables[position + 1].notes == table.notes else table.notes
+        match style:
+            case "latex":
+                cells = table.cells
+                blocks.append(latex_table(cells, caption=caption, label=label, notes=table.notes, foot=table.foot))
+            case "markdown":
+                blocks += [markdown_table(table.cells), " ".join(told)]
+            case _:
+                blocks += [text_table(table.cells, table.foot), "\n".join(told)]
+    return "\n\n".join(filter(None, blocks))
+
+
+def text_table(table: pd.DataFrame, foot: int = 0) -> str:
+    """A table for the terminal, its last `foot` rows set apart."""
     columns = []
     for name in table.columns:
         cells = [str(cell) for cell in table[name]]
@@ -88,7 +179,9 @@ def text_table(table: pd.DataFrame) -> str:
         left = name == table.columns[0]
         columns.append([text.ljust(width) if left else text.rjust(width) for text in [str(name), *cells]])
     lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+    rule = "-" * max(map(len, lines))
+    last = len(lines) - foot
+    return "\n".join([lines[0], rule, *lines[1:last], *([rule] if foot else []), *lines[last:]])
 
 
 def markdown_table(table: pd.DataFrame, *, align: str | None = None) -> str:
