@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,18 +91,21 @@ def question(
     """
     experiment = results.experiment
     scenario = experiment.comparison
-    swept = ", ".join(experiment.sweep) or "none"
+    swept = ", ".join(experiment.levels) or "none"
     if by is None:
         if scenario is not None:
             by = scenario.by
-        elif len(experiment.sweep) == 1:
-            by = next(iter(experiment.sweep))
+        elif len(experiment.levels) == 1:
+            by = next(iter(experiment.levels))
         else:
-            raise InputError(f"--by is missing; name one of the swept parameters: {swept}")
-    if by not in experiment.sweep:
-        raise InputError(f"--by: found {by!r}; allowed are the swept parameters: {swept}")
+            raise InputError(f"--by is missing; name one of the swept lists: {swept}")
+    if by in experiment.sweep and by not in experiment.levels:
+        raise InputError(f"--by: found {by!r}, which is a range; allowed are the swept lists: {swept}")
+    if by not in experiment.levels:
+        raise InputError(f"--by: found {by!r}; allowed are the swept lists: {swept}")
     levels = tuple(dict.fromkeys(results.plan.sort_values("point")[by].tolist()))
-    swept_values = [level(value) for value in experiment.sweep[by]]
+    # A list that is zipped with others may hold a value twice.
+    swept_values = list(dict.fromkeys(level(value) for value in experiment.levels[by]))
     if baseline is not None:
         position = _position(baseline, levels)
         if position is None:
@@ -186,8 +188,9 @@ def run_means(results: Results, metrics: tuple[str, ...]) -> pd.DataFrame:
 def replicate_means(results: Results, by: str, metrics: tuple[str, ...]) -> dict[str, pd.DataFrame]:
     """Each metric's mean in every replicate at each value of a parameter.
 
-    Runs of one replicate that differ in other swept parameters are averaged, so that replicates, which are
-    independent, are the sample.
+    Runs of one replicate that differ in other swept parameters, lists or ranges, are averaged, so that replicates,
+    which are independent, are the sample. Every value meets the same other parameters (but for lists zipped with this
+    one), so differences of these means are the means of the differences between paired runs.
 
     Returns
     -------
@@ -195,12 +198,12 @@ def replicate_means(results: Results, by: str, metrics: tuple[str, ...]) -> dict
         For each metric a row a replicate, a column a value of the parameter; NaN where one of the runs that would
         be averaged is missing or undefined. Values that have no finished run are left out.
     """
-    others = [key for key in results.experiment.sweep if key != by]
-    cells = math.prod(len(results.experiment.sweep[key]) for key in others)
+    planned = results.plan.groupby(["replicate", by], sort=False).size()
     runs = run_means(results, metrics).groupby(["replicate", by], sort=False)
     found = {}
     for metric in metrics:
-        found[metric] = runs[metric].mean().where(runs[metric].count() == cells).unstack(by)  # noqa: PD010
+        defined = runs[metric].count()
+        found[metric] = runs[metric].mean().where(defined == planned[defined.index]).unstack(by)  # noqa: PD010
     return found
 
 

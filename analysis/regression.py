@@ -118,7 +118,8 @@ def _fit(runs: pd.DataFrame, metric: str, model: Model) -> tuple[pd.DataFrame, d
     if model.standardise:
         y = y / y.std()
     terms = design_matrix(runs, model)
-    within_y, within = (part - part.groupby(runs["replicate"]).transform("mean") for part in (y, terms))
+    within_y = y - y.groupby(runs["replicate"]).transform("mean")
+    within = terms - terms.groupby(runs["replicate"]).transform("mean")
     if within_y.abs().max() <= NOTHING * y.abs().max():
         raise InputError(
             f"--metric: found {metric!r}, which is the same in all runs of a replicate; allowed are metrics that vary"
@@ -213,9 +214,9 @@ def regression_tables(
         label, unit = METRICS.get(str(metric), (str(metric), ""))
         heading = f"log {label}" if metric in model.logs else label + (f" ({unit})" if unit else "")
         cells = []
-        for row in rows.itertuples():
-            spread = f"({_digits(row.se)})" if standard_errors else f"[{_digits(row.low)}, {_digits(row.high)}]"
-            cells += [_digits(row.estimate), spread]
+        for estimate, se, low, high in rows[["estimate", "se", "low", "high"]].to_numpy():
+            spread = f"({_digits(se)})" if standard_errors else f"[{_digits(low)}, {_digits(high)}]"
+            cells += [_digits(estimate), spread]
         fit = fits.loc[metric]
         columns[heading] = [
             *cells, "yes", number(fit["mean"]), f"{fit['r2_within']:.3f}", str(int(fit["runs"])),
