@@ -55,7 +55,7 @@ def test_a_study_is_as_if_it_had_had_so_many_replicates_from_the_beginning(scena
     results = Results(scenario / "results" / "narrow")
     stopping = results.provenance["stopping"]
     assert f"Stopped by width after {stopping['replicates']} replicates" in result.output
-    assert stopping["replicates"] == results.experiment.replicates > 10
+    assert stopping["replicates"] == results.experiment.replicates > 5
     assert (stopping["metric"], stopping["width"], stopping["minimum"]) == ("revenue", 0.12, 5)
     rows = compare(results, question(results, metrics=("revenue",)))
     shares = (rows["high"] - rows["low"]) / 2 / rows["mean"]
