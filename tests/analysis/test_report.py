@@ -8,6 +8,7 @@ import pytest
 
 from analysis import plots
 from analysis.compare import compare, question
+from analysis.plots.style import line_style
 from analysis.report import write_report
 from scenarios.experiment import load
 from scenarios.runner import run_experiment
@@ -128,7 +129,7 @@ def test_the_report_says_which_lists_were_repaired_or_raw(walkthrough):
 
 
 def test_no_two_of_many_lines_look_alike():
-    looks = {(line["color"], line["marker"]) for line in map(plots._line, range(64))}
+    looks = {(line["color"], line["marker"]) for line in map(line_style, range(64))}
     assert len(looks) == 64
 
 
