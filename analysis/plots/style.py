@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
+from analysis.cells import Parameter
 from analysis.tables import number
 
 #: Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -25,6 +28,8 @@ WIDE = 50
 #: Room that a tick's label takes, as a share of the axis.
 LABEL_WIDTH = 0.055
 TINY = 1e-300
+#: Characters of a name that a legend beside the figure has room for.
+LONG_NAME = 18
 #: Points of a bent line.
 CURVE = 40
 
@@ -75,19 +80,83 @@ def line_style(position: int) -> dict[str, Any]:
     }
 
 
-def epsilon_axis(axes: Axes, epsilons: ArrayLike) -> None:
-    """The versions' epsilons on the scale that keeps the closest two further apart, labelled where there is room."""
-    shown = np.unique(epsilons)
-    places = {scale: (x - x[0]) / max(x[-1] - x[0], TINY) for scale, x in (("linear", shown), ("log", np.log(shown)))}
+def panels(
+    count: int, *, columns: int = 3, width: float = 7.2, height: float = 2.1, extra: float = 0.7, **share: bool
+) -> tuple[Figure, list[Axes]]:
+    """A figure of panels in rows, and their axes.
+
+    Parameters
+    ----------
+    count : int
+        How many panels.
+    columns : int
+        How many stand side by side, at most; four stand in two rows of two.
+    width, height, extra : float
+        Width of the figure, height of a row, and what is added to the rows' height for labels, in inches.
+    **share : bool
+        Whether panels have the same axes: `sharex`, `sharey`; both by default.
+    """
+    columns = 2 if count == 4 and columns > 2 else min(columns, count)
+    rows = math.ceil(count / columns)
+    figure = new_figure(width, height * rows + extra)
+    grid = figure.subplots(rows, columns, squeeze=False, **({"sharex": True, "sharey": True} | share))
+    for axes in grid.flat[count:]:
+        axes.remove()
+    for axes in grid.flat[max(count - columns, 0) : count]:  # the lowest of their columns
+        axes.tick_params(labelbottom=True)
+    return figure, list(grid.flat[:count])
+
+
+def panel_title(panel: Parameter | None, value: str) -> str:
+    """Title of the panel of a parameter's value."""
+    return "" if panel is None else f"{panel.label} = {value}"
+
+
+def legend_beside(figure: Figure, axes: Axes, title: str) -> None:
+    """A legend of what one of the axes shows, right of all: below them where it would be wider or longer than they."""
+    handles, labels = axes.get_legend_handles_labels()
+    longest = max((len(text) for text in [*labels, title]), default=0)
+    if longest > LONG_NAME or len(labels) * 0.21 > figure.get_figheight() - 0.5:
+        columns = max(1, min(len(labels), int(figure.get_figwidth() / (0.5 + 0.075 * longest))))
+        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title)
+    else:
+        legend = figure.legend(handles, labels, loc="outside right upper", title=title)
+    legend.set_alignment("left")
+
+
+def turn_labels(figure: Figure, grid: list[Axes]) -> None:
+    """Turn the labels of x axes where they would run into each other."""
+    figure.draw_without_rendering()
+    for axes in grid:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        if any(left.x1 + 4 > right.x0 for left, right in itertools.pairwise(boxes)):
+            for turned in grid:
+                turned.tick_params(axis="x", labelrotation=35)
+                for label in turned.get_xticklabels():
+                    label.set(ha="right", rotation_mode="anchor")
+            return
+
+
+def values_axis(axes: Axes, values: ArrayLike) -> None:
+    """A list of numbers on the x axis, on the scale that keeps the closest two further apart, labelled where it can."""
+    shown = np.unique(values)
+    places = {"linear": (shown - shown[0]) / max(shown[-1] - shown[0], TINY)}
+    if shown[0] > 0:
+        places["log"] = np.log(shown / shown[0]) / max(np.log(shown[-1] / shown[0]), TINY)
     scale = max(places, key=lambda scale: np.diff(places[scale]).min(initial=1.0))
     axes.set_xscale(scale)
     labels, last = [], -1.0
-    for eps, place in zip(shown, places[scale], strict=True):
+    for value, place in zip(shown, places[scale], strict=True):
         room = place - last >= LABEL_WIDTH
-        labels.append(f"{eps:g}" if room else "")
+        labels.append(f"{value:g}" if room else "")
         last = place if room else last
     axes.set_xticks(shown, labels)
     axes.minorticks_off()
+
+
+def epsilon_axis(axes: Axes, epsilons: ArrayLike) -> None:
+    """The versions' epsilons on the x axis."""
+    values_axis(axes, epsilons)
     axes.set_xlabel("privacy level of the version (eps)")
 
 

@@ -1,0 +1,204 @@
+"""Cells of a design: means of metrics at combinations of swept parameters, with intervals over replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.compare import CONFIDENCE, parameter_label
+from scenarios.design import contexts, level
+from scenarios.errors import InputError
+from scenarios.experiment import Experiment
+from scenarios.store import Results
+
+#: A family of tests is wrong anywhere with at most this probability.
+SIGNIFICANCE = 0.05
+#: Characters after which a value is cut.
+LONGEST_NAME = 28
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A swept parameter as a figure shows it.
+
+    Attributes
+    ----------
+    name : str
+        Its dotted name.
+    levels : tuple
+        Its values as the plan shows them, in the order of the sweep; none of a range.
+    together : tuple of str
+        Itself and the lists that it is zipped with.
+    """
+
+    name: str
+    levels: tuple[str | float | int, ...]
+    together: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Its name for a figure."""
+        return parameter_label(self.name)
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it was sampled from a distribution."""
+        return not self.levels
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether its values are numbers."""
+        return not any(isinstance(value, str) for value in self.levels)
+
+    @property
+    def ordered(self) -> tuple[str | float | int, ...]:
+        """Its values in the order of an axis: numbers ascending, text as swept."""
+        return tuple(sorted(self.levels)) if self.is_numeric else self.levels
+
+
+def parameters(experiment: Experiment) -> dict[str, Parameter]:
+    """The swept parameters by name, in the order of the sweep."""
+    found = {}
+    for name, swept in experiment.sweep.items():
+        shown = [level(value) for value in swept] if isinstance(swept, list) else []
+        if any(isinstance(value, str) for value in shown):  # the plan's column is text then
+            shown = list(map(str, shown))
+        together = next((group for group in experiment.design.zip if name in group), (name,))
+        found[name] = Parameter(name, tuple(shown), together)
+    return found
+
+
+def replicate_means(
+    results: Results, table: pd.DataFrame, columns: Sequence[str], keys: Sequence[str], within: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Means of a table's columns in each replicate of each cell: over the rows of a run, then over the cell's runs.
+
+    Parameters
+    ----------
+    results : Results
+        Where the table is from.
+    table : DataFrame
+        Rows with a column `run`.
+    columns : sequence of str
+        Columns to average; rows where one is undefined are left out of its mean.
+    keys : sequence of str
+        Swept parameters whose combinations are the cells.
+    within : sequence of str
+        Columns of the table that are not averaged over, such as `round`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by keys, replicate and within. Replicates that lack a run of the cell are left out, and a mean is NaN
+        where it is undefined for a run: cells would be of unlike runs.
+    """
+    runs = table.groupby(["run", *within])[list(columns)].mean().reset_index()
+    plan = results.plan[["run", "replicate", *keys]].assign(done=results.plan["status"] == "done")
+    whole = plan[plan.groupby([*keys, "replicate"])["done"].transform("all")]
+    cells = whole.merge(runs, on="run").groupby([*keys, "replicate", *within])[list(columns)]
+    return cells.mean().where(cells.count().eq(cells.size(), axis=0))
+
+
+def estimates(values: pd.Series) -> pd.DataFrame:
+    """Mean over replicates, with its t interval.
+
+    Parameters
+    ----------
+    values : Series
+        One value a replicate, which is a level of the index, beside others.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by the other levels: `mean`, `low`, `high` (NaN with fewer than two replicates), `replicates`.
+    """
+    cells = values.groupby(level=[name for name in values.index.names if name != "replicate"])
+    mean, count = cells.mean(), cells.count()
+    half = stats.t.ppf(0.5 + CONFIDENCE / 2, np.maximum(count - 1, 1)) * cells.sem()
+    return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half, "replicates": count})
+
+
+def level_means(
+    results: Results, table: str, columns: Sequence[str], by: Parameter | None, within: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Means over replicates at each value of a parameter, and of `within`; over all runs where there is none."""
+    keys = [] if by is None else [by.name]
+    values = replicate_means(results, results.table(table), columns, keys, within)
+    if keys or within:
+        return values.groupby(level=[*keys, *within]).mean()
+    return values.mean().to_frame().T
+
+
+def by_level(cells: pd.DataFrame, parameter: Parameter | None) -> list[tuple[str, pd.DataFrame]]:
+    """Cells of each value of a parameter, with the value as text; all cells where there is none."""
+    if parameter is None:
+        return [("", cells)]
+    found = []
+    for value in parameter.levels:
+        own = cells[cells.index.get_level_values(parameter.name) == value]
+        own = own.droplevel(parameter.name) if own.index.nlevels > 1 else own.reset_index(drop=True)
+        found.append((shown_level(value), own))
+    return found
+
+
+def shown_level(value: str | float | int) -> str:
+    """A value of a parameter for a reader, cut where it is long."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}\u2026"
+
+
+def metric_cells(results: Results, metric: str, keys: Sequence[str], within: Sequence[str] = ()) -> pd.DataFrame:
+    """Mean of a metric over replicates in each cell, as `estimates` gives it."""
+    return estimates(replicate_means(results, results.table("rounds"), [metric], keys, within)[metric])
+
+
+def difference_cells(
+    results: Results, metric: str, keys: Sequence[str], by: Parameter, baseline: str | float | int
+) -> pd.DataFrame:
+    """Paired difference of a metric to a baseline in each cell, over replicates.
+
+    Parameters
+    ----------
+    results : Results
+        The experiment.
+    metric : str
+        Column of the rounds table.
+    keys : sequence of str
+        Swept parameters whose combinations are the cells, `by` among them.
+    by : Parameter
+        The parameter that is compared.
+    baseline : str or number
+        Its value that the others are compared with, all else being equal.
+
+    Returns
+    -------
+    DataFrame
+        As `estimates` gives it, without cells of the baseline, with `p_value` (paired t test) and `p_holm`, adjusted
+        for the number of cells by Holm's method: all cells below a bound differ, but with that probability.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    values = results.table("rounds").groupby("run")[metric].mean()
+    plan = results.plan.assign(value=results.plan["run"].map(values))
+    plan["context"] = contexts(results.experiment, plan, by.name)
+    pairs = ["replicate", "context"]
+    at_baseline = plan[plan[by.name] == baseline].set_index(pairs)["value"]
+    others = plan[plan[by.name] != baseline]
+    others = others.assign(value=others["value"] - at_baseline.reindex(pd.MultiIndex.from_frame(others[pairs])).array)
+    cells = others.groupby([*keys, "replicate"])["value"]
+    differences = cells.mean().where(cells.count() == cells.size()).dropna()
+    found = estimates(differences)
+    t = found["mean"] / differences.groupby(level=list(keys)).sem()  # infinite where all differences are the same
+    p_value = np.where(found["mean"] == 0, 1.0, 2 * stats.t.sf(t.abs(), np.maximum(found["replicates"] - 1, 1)))
+    found["p_value"] = np.where(found["replicates"] > 1, p_value, np.nan)
+    tested = found["p_value"].notna()
+    found["p_holm"] = np.nan
+    if tested.any():
+        found.loc[tested, "p_holm"] = multipletests(found.loc[tested, "p_value"], method="holm")[1]
+    return found
+
+

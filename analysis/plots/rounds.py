@@ -1,0 +1,98 @@
+"""Figures of what happens round by round."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.cells import Parameter, by_level, level_means, metric_cells
+from analysis.compare import metric_label
+from analysis.plots.style import legend_beside, line_style, panel_title, panels, publication_style, thousands
+from scenarios.store import Results
+
+#: Lines of more rounds than this have no marks.
+MANY_ROUNDS = 25
+SMALL = 2.5
+
+
+def convergence(results: Results, metric: str, by: Parameter | None = None, panel: Parameter | None = None) -> Figure:
+    """A metric round by round, mean and 95% interval over replicates: whether learning has settled.
+
+    Intervals hold round by round, not for all rounds together.
+
+    Parameters
+    ----------
+    results : Results
+        The experiment.
+    metric : str
+        Column of the rounds table.
+    by, panel : Parameter, optional
+        Lists whose values have a colour each, and a panel each.
+    """
+    cells = metric_cells(results, metric, [p.name for p in (panel, by) if p is not None], ["round"])
+    with publication_style():
+        figure, grid = panels(len(panel.levels) if panel else 1)
+        for axes, (shown, own) in zip(grid, by_level(cells, panel), strict=True):
+            for position, (value, line) in enumerate(by_level(own, by)):
+                style = line_style(position) | {"markersize": SMALL, "label": value}
+                if len(line) > MANY_ROUNDS:
+                    style["marker"] = ""
+                axes.plot(line.index, line["mean"], **style)
+                axes.fill_between(line.index, line["low"], line["high"], color=style["color"], alpha=0.18, linewidth=0)
+            axes.set_title(panel_title(panel, shown))
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(5))
+            thousands(axes.yaxis)
+        figure.supxlabel("round", fontsize=9)
+        figure.supylabel(metric_label(metric), fontsize=9)
+        if by is not None:
+            legend_beside(figure, grid[0], by.label)
+        return figure
+
+
+def money_flow(results: Results, by: Parameter | None = None) -> Figure:
+    """What buyers pay, owners receive and the broker keeps, round by round, mean over replicates."""
+    flows = {"revenue": "buyers pay", "payouts": "owners receive", "broker_profit": "broker keeps"}
+    means = by_level(level_means(results, "rounds", list(flows), by, ["round"]), by)
+    with publication_style():
+        figure, grid = panels(len(means), height=1.75, extra=0.6)
+        for axes, (value, flow) in zip(grid, means, strict=True):
+            for position, (name, label) in enumerate(flows.items()):
+                axes.plot(flow.index, flow[name], **line_style(position) | {"markersize": SMALL}, label=label)
+            axes.set_title(value)
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            thousands(axes.yaxis)
+        figure.supxlabel("round", fontsize=9)
+        figure.supylabel("money", fontsize=9)
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+        return figure
+
+
+def privacy_spent(results: Results, by: Parameter | None = None) -> Figure:
+    """Privacy spent so far, round by round: sums of epsilons, and exact composition; mean over replicates.
+
+    Where privacy budgets drive owners out, a third panel counts them.
+    """
+    titles = {"mean": "Mean over owners", "max": "Owner who spent most"}
+    columns = [f"epsilon_{kind}_{name}" for kind in ("composed", "total") for name in titles]
+    means = level_means(results, "rounds", [*columns, "owners_spent"], by, ["round"])
+    left = bool((means["owners_spent"] > 0).any())
+    with publication_style():
+        figure, grid = panels(2 + left, height=2.6, sharey=False)
+        for position, (value, own) in enumerate(by_level(means, by)):
+            style = line_style(position) | {"markersize": SMALL}
+            for axes, name in zip(grid, titles, strict=False):
+                axes.plot(own.index, own[f"epsilon_composed_{name}"], **style, label=value)
+                axes.plot(own.index, own[f"epsilon_total_{name}"], **style | {"marker": "", "linestyle": ":"})
+            if left:
+                grid[2].plot(own.index, own["owners_spent"], **style)
+        for axes, title in zip(grid, [*titles.values(), "Owners out of budget"], strict=False):
+            axes.set_title(title)
+            axes.set_ylim(bottom=0)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            thousands(axes.yaxis)
+        grid[0].set_ylabel("epsilon spent so far")
+        figure.supxlabel("round", fontsize=9)
+        if by is not None:
+            legend_beside(figure, grid[0], by.label)
+        return figure
