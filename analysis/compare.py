@@ -118,7 +118,7 @@ def question(
     """
     experiment = results.experiment
     scenario = experiment.comparison
-    swept = ", ".join(experiment.sweep) or "none"
+    swept = ", ".join(experiment.levels) or "none"
     if by is None:
         if scenario is not None:
             by = scenario.by
@@ -126,10 +126,10 @@ def question(
             by = next(iter(experiment.sweep))
         else:
             raise InputError(f"--by is missing; name one of the swept parameters: {swept}")
-    if by not in experiment.sweep:
+    if by not in experiment.levels:
         raise InputError(f"--by: found {by!r}; allowed are the swept parameters: {swept}")
     levels = tuple(dict.fromkeys(results.plan.sort_values("point")[by].tolist()))
-    swept_values = [level(value) for value in experiment.sweep[by]]
+    swept_values = [level(value) for value in experiment.levels[by]]
     if baseline is not None:
         position = _position(baseline, levels)
         if position is None:
@@ -166,8 +166,8 @@ def compare(results: Results, asked: Question) -> pd.DataFrame:
     """
     by, baseline, metrics = asked.by, asked.baseline, asked.metrics
     rounds = results.table("rounds")
-    others = [key for key in results.experiment.sweep if key != by]
-    cells = math.prod(len(results.experiment.sweep[key]) for key in others)
+    others = [key for key in results.experiment.levels if key != by]
+    cells = math.prod(len(results.experiment.levels[key]) for key in others)
     runs = rounds.groupby(["replicate", *others, by], sort=False)[list(metrics)].mean()
     streams = Streams(results.experiment.seed)
     lists = {value: _lists(rounds.loc[rounds[by] == value, "list_kind"]) for value in asked.levels}

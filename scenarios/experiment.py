@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, field_validator, model_validator
 
 from scenarios.errors import InputError, sentence
 from simulator.config import Count, MarketConfig, Section
+from simulator.distributions import Attribute
 from simulator.log import ROUND_METRICS, TABLES
 
 #: Metrics a comparison shows where the scenario names none.
@@ -54,6 +56,67 @@ class Comparison(Section):
         return metrics
 
 
+def _swept(raw: object) -> list[Any] | Attribute:
+    match raw:
+        case list() if raw:
+            return raw
+        case Mapping() if "dist" in raw:
+            return Attribute.parse(raw)
+    raise ValueError(
+        f"found {raw!r}; allowed are a list of at least one value, or a range as a SciPy distribution, "
+        "such as { dist = 'uniform', loc = 0, scale = 1 }"
+    )
+
+
+#: What a parameter is swept over.
+Swept = Annotated[
+    list[Any] | Attribute,
+    PlainValidator(_swept),
+    PlainSerializer(lambda swept: swept if isinstance(swept, list) else swept.config()),
+]
+
+
+class Design(Section):
+    """How swept parameters are combined into design points.
+
+    Attributes
+    ----------
+    zip : tuple of tuple of str
+        Groups of lists that go together, the first value of one with the first of the others and so on.
+    sampling : {"sobol", "latin_hypercube", "random", "saltelli", "morris"}
+        How ranges are sampled: by scrambled Sobol points, a Latin hypercube or independent draws; or by the designs of
+        Sobol and of Morris sensitivity analysis.
+    points : int, optional
+        How many samples of the ranges are taken; only, and necessarily, with ranges. For n ranges, "saltelli" makes
+        (n + 2) design points of each, and "morris" n + 1.
+    """
+
+    zip: tuple[tuple[str, ...], ...] = ()
+    sampling: Literal["sobol", "latin_hypercube", "random", "saltelli", "morris"] = "sobol"
+    points: Count | None = None
+
+    @model_validator(mode="after")
+    def _points_fit(self) -> Design:
+        if self.sampling in ("sobol", "saltelli") and self.points is not None and self.points.bit_count() != 1:
+            raise ValueError(
+                f"points: found {self.points} with sampling = {self.sampling!r}; allowed are powers of 2, at "
+                "which Sobol points are balanced"
+            )
+        return self
+
+    @field_validator("zip")
+    @classmethod
+    def _groups(cls, groups: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        names = [name for group in groups for name in group]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"found {name!r} twice; a parameter goes with one group")
+        for group in groups:
+            if len(group) < 2:
+                raise ValueError(f"found {list(group)}; allowed are groups of two parameters or more")
+        return groups
+
+
 class Experiment(MarketConfig):
     """A scenario file: the market's own sections, and the experiment around them.
 
@@ -69,8 +132,11 @@ class Experiment(MarketConfig):
         Seed of all random streams.
     tables : tuple of str
         Tables to keep: "rounds", "versions", "owners", "sales".
-    sweep : dict of str to list
-        Values of parameters by dotted name; the design is their full grid.
+    sweep : dict of str to list or Attribute
+        What each parameter is swept over, by dotted name: a list of values, or a range given by a distribution. The
+        design is the full grid of the lists, crossed with a sample of the ranges.
+    design : Design
+        Which lists go together, and how ranges are sampled.
     comparison : Comparison, optional
         How the results are compared.
     """
@@ -81,7 +147,8 @@ class Experiment(MarketConfig):
     replicates: Count = 1
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     tables: tuple[str, ...] = ("rounds", "versions")
-    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    sweep: dict[str, Swept] = {}
+    design: Design = Design()
     comparison: Comparison | None = None
 
     @field_validator("tables")
@@ -96,31 +163,77 @@ class Experiment(MarketConfig):
 
     @field_validator("sweep")
     @classmethod
-    def _sweep_is_a_grid(cls, sweep: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        for key, values in sweep.items():
+    def _sweep_of_parameters(cls, sweep: dict[str, Swept]) -> dict[str, Swept]:
+        for key in sweep:
             if "." not in key and key != "rounds":
                 raise ValueError(f"found {key!r}; allowed are single parameters by dotted name, such as broker.pricing")
             inside = [other for other in sweep if other.startswith(key + ".")]
             if inside:
                 raise ValueError(f"found {key!r} and {inside[0]!r}, of which one is part of the other")
-            shown = [repr(value) for value in values]
+        return sweep
+
+    @model_validator(mode="after")
+    def _points_are_distinct(self) -> Experiment:
+        for group in self.design.zip:
+            for name in group:
+                if name not in self.levels:
+                    lists = ", ".join(self.levels) or "none"
+                    raise ValueError(f"design.zip: found {name!r}; allowed are the swept lists: {lists}")
+            lengths = {len(self.levels[name]) for name in group}
+            if len(lengths) > 1:
+                found = ", ".join(f"{len(self.levels[name])} values of {name}" for name in group)
+                raise ValueError(f"design.zip: found {found}; allowed are lists of the same length")
+        zipped = {name for group in self.design.zip for name in group}
+        for group in (*self.design.zip, *((key,) for key in self.levels if key not in zipped)):
+            shown = [", ".join(map(repr, values)) for values in zip(*(self.levels[key] for key in group), strict=True)]
             twice = [value for value in shown if shown.count(value) > 1]
             if twice:
-                raise ValueError(f"found the value {twice[0]} of {key!r} twice; every design point needs its own")
-        return sweep
+                raise ValueError(
+                    f"sweep: found the value {twice[0]} of {', '.join(map(repr, group))} twice; "
+                    "every design point needs its own"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _ranges_are_sampled(self) -> Experiment:
+        points, sampling = self.design.points, self.design.sampling
+        if self.ranges and points is None:
+            names = ", ".join(self.ranges)
+            raise ValueError(f"design.points is missing; it says how many samples of the ranges are taken: {names}")
+        if not self.ranges and points is not None:
+            raise ValueError(f"design.points: found {points} where no range is swept; allowed with ranges only")
+        if not self.ranges and sampling != "sobol":
+            raise ValueError(f"design.sampling: found {sampling!r} where no range is swept; allowed with ranges only")
+        for name, attribute in self.ranges.items():
+            if sampling == "morris" and not all(map(math.isfinite, attribute.support())):
+                raise ValueError(
+                    f"sweep: found an unbounded range of {name!r} with sampling = 'morris', whose trajectories go to "
+                    "its ends; allowed are distributions on an interval"
+                )
+        return self
 
     @model_validator(mode="after")
     def _comparison_is_swept(self) -> Experiment:
         if self.comparison is None:
             return self
         by, baseline = self.comparison.by, self.comparison.baseline
-        if by not in self.sweep:
-            swept = ", ".join(self.sweep) or "none"
-            raise ValueError(f"comparison.by: found {by!r}; allowed are the swept parameters: {swept}")
-        if baseline not in self.sweep[by]:
-            values = ", ".join(map(str, self.sweep[by]))
+        if by not in self.levels:
+            swept = ", ".join(self.levels) or "none"
+            raise ValueError(f"comparison.by: found {by!r}; allowed are the swept lists: {swept}")
+        if baseline not in self.levels[by]:
+            values = ", ".join(map(str, self.levels[by]))
             raise ValueError(f"comparison.baseline: found {baseline!r}; allowed are the values of {by}: {values}")
         return self
+
+    @property
+    def levels(self) -> dict[str, list[Any]]:
+        """Parameters swept over lists, with their values."""
+        return {key: swept for key, swept in self.sweep.items() if isinstance(swept, list)}
+
+    @property
+    def ranges(self) -> dict[str, Attribute]:
+        """Parameters swept over ranges, with their distributions."""
+        return {key: swept for key, swept in self.sweep.items() if not isinstance(swept, list)}
 
     def scenario(self) -> dict[str, Any]:
         """The scenario as resolved, with all defaults, in JSON types."""

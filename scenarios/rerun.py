@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from scenarios.design import design_points
 from scenarios.errors import InputError
 from scenarios.experiment import market_at
 from scenarios.runner import run_one
@@ -34,7 +33,7 @@ def rerun(results: Results, run: int, tables: Sequence[str]) -> dict[str, pd.Dat
     row = results.plan[results.plan["run"] == run]
     if row.empty:
         raise InputError(f"--run: found {run}; allowed are the runs 0 to {int(results.plan['run'].max())}")
-    point = design_points(results.experiment)[int(row["point"].iloc[0])]
+    point = results.points[int(row["point"].iloc[0])]
     market = market_at(results.experiment.market_scenario(), point)
     return run_one(market, results.experiment.seed, int(row["replicate"].iloc[0]), tables)
 

@@ -141,7 +141,7 @@ def run_experiment(
         If a worker process dies; the batches finished before are kept.
     """
     experiment = results.experiment
-    at_point = markets(experiment)
+    at_point = markets(experiment, results.points)
     statuses = ("pending", "failed") if retry_failed else ("pending",)
     batches = {
         number: [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import platform
@@ -12,18 +13,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pyarrow.parquet import read_metadata
 
-from scenarios.design import design_points, plan
+from scenarios.design import design_points, level, plan
 from scenarios.errors import InputError
 from scenarios.experiment import Experiment, parse
 from simulator.log import TABLES
 
-#: Version of the folder's layout.
-FORMAT = 1
+#: Version of the folder's layout; in version 1 the plan had neither batches nor samples.
+FORMAT = 2
+READABLE = (1, 2)
 #: A study is cut into about this many batches, each a part file a table.
 BATCHES = 48
+#: Ways of sampling whose first samples do not depend on how many there are.
+CONTINUED = ("sobol", "random", "saltelli")
 PACKAGES = ("dealer-market", "mesa", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow")
 
 
@@ -53,18 +58,22 @@ class Results:
             raise InputError(
                 f"results: {str(folder / 'plan.parquet')!r} cannot be read ({_first_line(error)}); give another folder"
             ) from None
+        if "batch" not in self.plan:
+            self.plan["batch"] = self.plan["run"] // int(self.provenance["batch_size"])
+            self.plan.insert(2, "sample", 0)
         self.experiment = parse(self.provenance["scenario"])
 
     @classmethod
     def create(cls, folder: Path, experiment: Experiment, *, write: bool = True) -> Results:
-        """The folder of an experiment: made, or opened again if it holds the same one, perhaps with fewer replicates.
+        """The folder of an experiment: made, or opened again if it holds the same one, perhaps a smaller one.
 
         Parameters
         ----------
         folder : Path
             The results folder.
         experiment : Experiment
-            What it is to hold. Replicates that the folder lacks are added to its plan.
+            What it is to hold. What the folder lacks is added to its plan: replicates, values of swept lists, and
+            samples of ranges, if these were drawn in a way that can be continued.
         write : bool
             Whether to write what is added to an existing folder; else it is known to the object alone.
 
@@ -78,12 +87,12 @@ class Results:
                 raise InputError(f"results: found {str(folder)!r}, which is a file; allowed is a folder")
             if (folder / "experiment.json").exists():
                 results = cls(folder)
-                kept, wanted = results.provenance["scenario"], experiment.scenario()
-                if kept.get("replicates", 0) < wanted["replicates"]:
-                    _check_same(folder, {**kept, "replicates": wanted["replicates"]}, wanted)
+                kept, wanted = results.experiment.scenario(), experiment.scenario()
+                grown = _grown(kept, wanted)
+                _check_same(folder, grown, wanted)
+                # A folder that was left between the two files of an extension has a plan that is too short.
+                if grown != kept or len(results.plan) < len(design_points(experiment)) * experiment.replicates:
                     results._extend(experiment, write)
-                else:
-                    _check_same(folder, kept, wanted)
                 results._reopen_lost()
                 return results
             if folder.exists() and any(path.suffix != ".tmp" for path in folder.iterdir()):
@@ -92,21 +101,33 @@ class Results:
                 )
             folder.mkdir(parents=True, exist_ok=True)
             # The plan first: a folder with experiment.json is complete.
-            write_parquet(plan(experiment), folder / "plan.parquet")
+            runs = plan(experiment)
+            batches = _batches(len(runs), len(runs), len(runs) // experiment.replicates)
+            write_parquet(runs.assign(batch=batches), folder / "plan.parquet")
             _write_text(folder / "experiment.json", json.dumps(_provenance(experiment), indent=2) + "\n")
         except OSError as error:
             raise InputError(f"results: {str(folder)!r} cannot be used: {error}") from None
         return cls(folder)
 
     @property
-    def batch_size(self) -> int:
-        """Runs in a batch."""
-        return int(self.provenance["batch_size"])
+    def points(self) -> list[dict[str, Any]]:
+        """Parameter values of each design point, as they were run: samples are those that the plan keeps."""
+        rows = self.plan.drop_duplicates("point").sort_values("point")
+        levels = self.experiment.levels
+        # Whether numbers stand as texts depends on the list's other values, and may have changed with an extension.
+        shown = {
+            key: {shown: v for v in values for shown in (level(v), str(level(v)))} for key, values in levels.items()
+        }
+        found: list[dict[str, Any]] = [{} for _ in range(len(rows))]
+        for key in self.experiment.sweep:
+            for settings, value in zip(found, rows[key].tolist(), strict=True):
+                settings[key] = shown[key][value] if key in shown else value
+        return found
 
     def batches(self, statuses: tuple[str, ...]) -> dict[int, pd.DataFrame]:
         """Runs of one of these statuses by batch, number -> their rows of the plan."""
         rows = self.plan[self.plan["status"].isin(statuses)]
-        return {int(batch): own for batch, own in rows.groupby(rows["run"] // self.batch_size)}
+        return {int(str(batch)): own for batch, own in rows.groupby("batch")}
 
     def write_batch(self, batch: int, tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame) -> None:
         """Keep tables of a batch's runs, then the runs' statuses; its other runs keep theirs.
@@ -159,7 +180,7 @@ class Results:
         lost = self._lost_parts(name)
         if lost:
             raise _lost(lost[0])
-        parts = [self._part(name, batch) for batch in sorted(set(done["run"] // self.batch_size))]
+        parts = [self._part(name, batch) for batch in sorted(set(done["batch"]))]
         table = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
         table = table[table["run"].isin(done["run"])]
         keys = ["run", "point", "replicate", *self.experiment.sweep]
@@ -174,44 +195,60 @@ class Results:
         InputError
             If the part that should hold it cannot be read.
         """
-        part = self._part(name, run // self.batch_size)
-        if not (self.plan.loc[self.plan["run"] == run, "status"] == "done").any():
+        row = self.plan[(self.plan["run"] == run) & (self.plan["status"] == "done")]
+        if row.empty:
             return pd.DataFrame()
+        part = self._part(name, int(row["batch"].iloc[0]))
         if not _readable(part):
             raise _lost(part)
         rows = pd.read_parquet(part)
         return rows[rows["run"] == run].drop(columns="run").sort_values(list(TABLES[name]), kind="stable")
 
     def _extend(self, experiment: Experiment, write: bool) -> None:
-        """Add the runs of further replicates to the plan; a run keeps its number, as replicates come last."""
-        done = self.plan.set_index("run")
-        self.plan = plan(experiment).set_index("run")
+        """Add the runs of further replicates and design points to the plan; those that are there keep their numbers."""
+        kept, fresh = self.plan, plan(experiment)
+        points = design_points(experiment)
+        known, wanted = _identities(self.points, kept), _identities(points, fresh)
+        if not set(known) <= set(wanted):
+            raise InputError(
+                f"results: {str(self.folder)!r} holds design points that are not among those wanted, as samples "
+                f"by {experiment.design.sampling!r} of another size or by another version of SciPy are; give another "
+                "folder with --out"
+            )
+        numbers = {identity: number for number, identity in enumerate(dict.fromkeys([*known, *wanted]))}
+        fresh["point"] = np.array([numbers[identity] for identity in wanted])[fresh["point"]]
+        runs = fresh.merge(
+            kept[["point", "replicate", "run", "batch", "status", "error", "seconds"]],
+            on=["point", "replicate"], how="left", suffixes=("_fresh", ""), validate="one_to_one",
+        )  # fmt: skip
+        new = runs["run"].isna().to_numpy()
+        runs.loc[new, "run"] = kept["run"].max() + 1 + np.arange(new.sum())
+        runs.loc[new, "batch"] = kept["batch"].max() + 1 + _batches(int(new.sum()), len(runs), len(points))
         for column in ("status", "error", "seconds"):
-            self.plan.loc[done.index, column] = done[column]
-        self.plan = self.plan.reset_index()
-        added = {**_surroundings(), "replicates": experiment.replicates}
-        self.provenance["scenario"] = experiment.scenario()
+            runs[column] = runs[column].where(~new, runs[f"{column}_fresh"])
+        self.plan = runs[kept.columns].astype({"run": "int64", "batch": "int64"}).sort_values("run", ignore_index=True)
+        added = {**_surroundings(), "replicates": experiment.replicates, "points": len(points)}
+        self.provenance |= {"format": FORMAT, "scenario": experiment.scenario()}
         self.provenance["extended"] = [*self.provenance.get("extended", []), added]
         self.experiment = experiment
-        if write:  # the plan first: a plan that is longer than the scenario says is extended again
-            write_parquet(self.plan, self.folder / "plan.parquet")
+        if write:
             _write_text(self.folder / "experiment.json", json.dumps(self.provenance, indent=2) + "\n")
+            write_parquet(self.plan, self.folder / "plan.parquet")
 
     def _part(self, name: str, batch: int) -> Path:
         return self.folder / name / f"part-{batch:05d}.parquet"
 
     def _lost_parts(self, name: str) -> list[Path]:
         """Parts of a table that should hold finished runs and cannot be read."""
-        done = self.plan.loc[self.plan["status"] == "done", "run"]
-        parts = (self._part(name, batch) for batch in sorted(set(done // self.batch_size)))
+        done = self.plan.loc[self.plan["status"] == "done", "batch"]
+        parts = (self._part(name, batch) for batch in sorted(set(done)))
         return [part for part in parts if not _readable(part)]
 
     def _reopen_lost(self) -> None:
         """Put finished runs whose rows are lost back to pending."""
-        number = (self.plan["run"] // self.batch_size).astype(int)
         for name in self.experiment.tables:
             lost = {int(part.stem.removeprefix("part-")) for part in self._lost_parts(name)}
-            self.plan.loc[number.isin(lost) & (self.plan["status"] == "done"), "status"] = "pending"
+            self.plan.loc[self.plan["batch"].isin(lost) & (self.plan["status"] == "done"), "status"] = "pending"
 
 
 def _readable(part: Path) -> bool:
@@ -239,9 +276,10 @@ def _read_provenance(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"results: {str(file)!r} cannot be read: {_first_line(error)}") from None
     found = provenance.get("format") if isinstance(provenance, dict) else None
-    if found != FORMAT:
-        raise InputError(f"results: {str(folder)!r} has layout version {found!r}; allowed is {FORMAT}")
-    if not {"scenario", "batch_size"} <= provenance.keys():
+    if found not in READABLE:
+        allowed = ", ".join(map(str, READABLE))
+        raise InputError(f"results: {str(folder)!r} has layout version {found!r}; allowed are {allowed}")
+    if not ({"scenario"} | ({"batch_size"} if found == 1 else set())) <= provenance.keys():
         raise InputError(f"results: {str(file)!r} lacks the scenario or the batch size; it was not written whole")
     return dict(provenance)
 
@@ -260,18 +298,16 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _provenance(experiment: Experiment) -> dict[str, Any]:
-    points = len(design_points(experiment))
-    runs = points * experiment.replicates
-    size = -(-runs // BATCHES)
-    # Whole replicates share their valuations, so a batch holds whole ones where they are small.
-    if points <= 2 * size or points <= 12:
-        size = -(-size // points) * points
-    return {
-        "format": FORMAT,
-        "scenario": experiment.scenario(),
-        "batch_size": size,
-        **_surroundings(),
-    }
+    return {"format": FORMAT, "scenario": experiment.scenario(), **_surroundings()}
+
+
+def _batches(runs: int, total: int, whole: int) -> np.ndarray:
+    """Numbers of the batches that runs are cut into, of a study of a total of runs; `whole` are a replicate's."""
+    size = -(-total // BATCHES)
+    # Runs of a replicate share their valuations, so a batch holds whole ones where they are small.
+    if whole <= 2 * size or whole <= 12:
+        size = -(-size // whole) * whole
+    return np.arange(runs) // size
 
 
 def _surroundings() -> dict[str, Any]:
@@ -308,6 +344,29 @@ def _git() -> dict[str, Any] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "dirty": bool(status)}
+
+
+def _identities(points: list[dict[str, Any]], plan: pd.DataFrame) -> list[str]:
+    """What makes each design point the one it is: its sample's number, and its parameters' values."""
+    samples = plan.drop_duplicates("point").sort_values("point")["sample"].tolist()
+    return [
+        json.dumps(json.loads(json.dumps([sample, point]), parse_int=float), sort_keys=True)
+        for sample, point in zip(samples, points, strict=True)
+    ]
+
+
+def _grown(kept: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """A scenario with the replicates, the values of lists and the samples that another one adds to it."""
+    grown = copy.deepcopy(kept)
+    grown["replicates"] = max(kept["replicates"], wanted["replicates"])
+    for key, values in kept["sweep"].items():
+        more = wanted["sweep"].get(key)
+        if isinstance(values, list) and isinstance(more, list) and all(value in more for value in values):
+            grown["sweep"][key] = more if len(more) > len(values) else values
+    points, more = kept["design"]["points"], wanted["design"]["points"]
+    if points is not None and more is not None and kept["design"]["sampling"] in CONTINUED:
+        grown["design"]["points"] = max(points, more)
+    return grown
 
 
 def _check_same(folder: Path, kept: Any, wanted: Any) -> None:

@@ -97,6 +97,11 @@ class Attribute:
             raise ValueError(f"found {found}, where the distribution {name!r} of scipy.stats is not defined")
         return attribute
 
+    def __str__(self) -> str:
+        if self.dist is None:
+            return str(self.config())
+        return f"{self.dist}({', '.join(f'{name} = {value:g}' for name, value in self.params)})"
+
     def config(self) -> float | list[float] | dict[str, Any]:
         """The attribute as a scenario file writes it."""
         if self.constant is not None:
@@ -104,6 +109,13 @@ class Attribute:
         if self.values is not None:
             return list(self.values)
         return {"dist": self.dist, **dict(self.params)}
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the values are those of a discrete distribution."""
+        from scipy import stats
+
+        return self.dist is not None and isinstance(getattr(stats, self.dist), stats.rv_discrete)
 
     def support(self) -> tuple[float, float]:
         """Smallest and largest value the attribute can take."""

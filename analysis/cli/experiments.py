@@ -209,8 +209,13 @@ def _show_plan(experiment: Experiment, at_point: list[MarketConfig], folder: Pat
     typer.echo(
         f"{experiment.name}: {total:,} runs, {points:,} design points x {replicates:,} replicates, into {folder}."
     )
-    for name, values in experiment.sweep.items():
-        typer.echo(f"  {name}: {len(values)} values, {', '.join(map(str, values))}")
+    for name, swept in experiment.sweep.items():
+        together = next((group for group in experiment.design.zip if name in group), ())
+        zipped = ", ".join(other for other in together if other != name)
+        shown = f"{len(swept)} values, {', '.join(map(str, swept))}" if isinstance(swept, list) else f"range {swept}"
+        typer.echo(f"  {name}: {shown}" + (f" (together with {zipped})" if zipped else ""))
+    if experiment.ranges:
+        typer.echo(f"  ranges sampled by {experiment.design.sampling}, points = {experiment.design.points}")
     if (folder / "experiment.json").exists():
         plan = Results.create(folder, experiment, write=False).plan
         to_do = int((plan["status"] == "pending").sum())

@@ -22,10 +22,11 @@ def results(revenue, by="broker.pricing", others=None, comparison=None):
     if "list_kind" not in table:
         table["list_kind"] = "repaired"
     sweep = {by: list(dict.fromkeys(table[by]))} | (others or {})
-    plan = table.drop_duplicates("run").assign(point=lambda t: t[by].map(sweep[by].index))
+    plan = table.drop_duplicates("run").assign(point=lambda t: t[by].map(sweep[by].index), sample=0)
     last = ["round", METRIC, "list_kind"]
     order = [c for c in table.columns if c not in last] + last
-    experiment = SimpleNamespace(sweep=sweep, comparison=comparison, seed=1)
+    design = SimpleNamespace(zip=())
+    experiment = SimpleNamespace(sweep=sweep, levels=sweep, design=design, comparison=comparison, seed=1)
     return SimpleNamespace(experiment=experiment, plan=plan, table=lambda _: table[order])
 
 
