@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from analysis.intervals import estimate, holm, paired_p_value
 from scenarios.design import level
 from scenarios.errors import InputError
 from scenarios.experiment import DEFAULT_METRICS
 from scenarios.store import Results
 from simulator.log import ROUND_METRICS
 from simulator.streams import Streams
-
-#: Coverage of the intervals.
-CONFIDENCE = 0.95
-#: Resamples of a bootstrap interval.
-RESAMPLES = 9999
-#: Replicates below which resampling them says little.
-MIN_BOOTSTRAP = 8
 
 #: Metrics as a reader knows them: name -> (label, unit).
 METRICS = {
@@ -148,11 +140,8 @@ def question(
 def compare(results: Results, asked: Question) -> pd.DataFrame:
     """Mean of each metric at each value of a parameter, and the paired difference to the baseline.
 
-    A run's metric is its mean over rounds (rounds where it is undefined left out). Runs of one replicate
-    that differ in other swept parameters are averaged first, so that replicates, which are independent, are
-    the sample; a replicate in which one of those runs is missing or undefined is left out. Differences are
-    taken run by run within a replicate, where everything but the parameter is the same, owners, buyers and
-    noise included.
+    Differences are taken run by run within a replicate, where everything but the parameter is the same, owners,
+    buyers and noise included (see `replicate_means`).
 
     Returns
     -------
@@ -160,32 +149,62 @@ def compare(results: Results, asked: Question) -> pd.DataFrame:
         One row a metric and value: `metric`, `level`, `lists` (what kinds of price list were posted, with their
         shares of the rounds if there are several), `replicates`, `mean`, `low`, `high` (t interval),
         `boot_low`, `boot_high` (bootstrap, BCa), and for the differences to the baseline `pairs`,
-        `difference`, `difference_low`, `difference_high`, `difference_boot_low`, `difference_boot_high` and
-        `p_value` (paired t test). Intervals are of 95%, and NaN where there are fewer than two
+        `difference`, `difference_low`, `difference_high`, `difference_boot_low`, `difference_boot_high`,
+        `p_value` (paired t test) and `p_holm` (the same, corrected by Holm's procedure for the comparisons of
+        this metric with the baseline). Intervals are of 95%, and NaN where there are fewer than two
         replicates, the bootstrap's fewer than eight.
     """
-    by, baseline, metrics = asked.by, asked.baseline, asked.metrics
+    rounds = results.table("rounds")
+    streams = Streams(results.experiment.seed)
+    lists = {value: _lists(rounds.loc[rounds[asked.by] == value, "list_kind"]) for value in asked.levels}
+    means = replicate_means(results, asked.by, asked.metrics)
+    rows = []
+    for metric, wide in means.items():
+        of_metric = []
+        for value in asked.levels:
+            rng = streams.generator("bootstrap", segment=f"{metric} {value}")
+            sample = sample_at(wide, value)
+            pairs = np.empty(0) if value == asked.baseline else sample_at(wide, value, asked.baseline)
+            row: dict[str, Any] = {"metric": metric, "level": value, "lists": lists[value], "replicates": len(sample)}
+            row |= dict(zip(("mean", "low", "high", "boot_low", "boot_high"), estimate(sample, rng), strict=True))
+            row["pairs"] = len(pairs)
+            names = ("", "_low", "_high", "_boot_low", "_boot_high")
+            row |= {f"difference{n}": x for n, x in zip(names, estimate(pairs, rng), strict=True)}
+            of_metric.append(row | {"p_value": paired_p_value(pairs)})
+        corrected = holm(np.array([row["p_value"] for row in of_metric]))
+        rows += [row | {"p_holm": p} for row, p in zip(of_metric, corrected.tolist(), strict=True)]
+    return pd.DataFrame(rows)
+
+
+def replicate_means(results: Results, by: str, metrics: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Each metric's mean in every replicate at each value of a parameter.
+
+    A run's metric is its mean over rounds (rounds where it is undefined left out). Runs of one replicate
+    that differ in other swept parameters are averaged, so that replicates, which are independent, are the sample.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        For each metric a row a replicate, a column a value of the parameter; NaN where one of the runs that would
+        be averaged is missing or undefined. Values that have no finished run are left out.
+    """
     rounds = results.table("rounds")
     others = [key for key in results.experiment.levels if key != by]
     cells = math.prod(len(results.experiment.levels[key]) for key in others)
     runs = rounds.groupby(["replicate", *others, by], sort=False)[list(metrics)].mean()
-    streams = Streams(results.experiment.seed)
-    lists = {value: _lists(rounds.loc[rounds[by] == value, "list_kind"]) for value in asked.levels}
-    rows = []
+    found = {}
     for metric in metrics:
-        wide = runs[metric].unstack(by)  # noqa: PD010  # pivot_table would average and drop
-        for value in asked.levels:
-            rng = streams.generator("bootstrap", segment=f"{metric} {value}")
-            sample = _by_replicate(wide[value], cells) if value in wide else np.empty(0)
-            compared = value != baseline and value in wide and baseline in wide
-            pairs = _by_replicate(wide[value] - wide[baseline], cells) if compared else np.empty(0)
-            row: dict[str, Any] = {"metric": metric, "level": value, "lists": lists[value], "replicates": len(sample)}
-            row |= dict(zip(("mean", "low", "high", "boot_low", "boot_high"), _estimate(sample, rng), strict=True))
-            row["pairs"] = len(pairs)
-            names = ("", "_low", "_high", "_boot_low", "_boot_high")
-            row |= {f"difference{n}": x for n, x in zip(names, _estimate(pairs, rng), strict=True)}
-            rows.append(row | {"p_value": _p_value(pairs)})
-    return pd.DataFrame(rows)
+        at = runs[metric].groupby(level=["replicate", by], sort=False)
+        found[metric] = at.mean().where(at.count() == cells).unstack(by)  # noqa: PD010  # pivot_table drops empty rows
+    return found
+
+
+def sample_at(means: pd.DataFrame, value: Any, baseline: Any = None) -> np.ndarray:
+    """Replicates' means at a value, or their differences to those at the baseline; undefined ones left out."""
+    if value not in means or (baseline is not None and baseline not in means):
+        return np.empty(0)
+    column = means[value] if baseline is None else means[value] - means[baseline]
+    return column.dropna().to_numpy()
 
 
 def _lists(kinds: pd.Series) -> str:
@@ -203,39 +222,3 @@ def _position(text: str, levels: tuple[str | float | int, ...]) -> int | None:
             if str(value) == text or (not isinstance(value, str) and float(text) == value):
                 return position
     return None
-
-
-def _by_replicate(values: pd.Series, cells: int) -> np.ndarray:
-    """Means over the other swept parameters, of the replicates in which none of their `cells` is missing."""
-    replicates = values.dropna().groupby(level="replicate")
-    return replicates.mean()[replicates.size() == cells].to_numpy()
-
-
-def _estimate(sample: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float, float, float]:
-    """Mean, t interval and bootstrap interval of independent values."""
-    if len(sample) == 0:
-        return (np.nan,) * 5
-    mean = float(sample.mean())
-    if len(sample) == 1:
-        return mean, np.nan, np.nan, np.nan, np.nan
-    if np.ptp(sample) == 0:
-        return (mean,) * 5
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(sample) - 1) * stats.sem(sample))
-    if len(sample) < MIN_BOOTSTRAP:
-        return mean, mean - half, mean + half, np.nan, np.nan
-    with warnings.catch_warnings():
-        # Nearly constant samples have no BCa interval; it comes back as NaN.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        interval = stats.bootstrap(
-            (sample,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa", rng=rng
-        ).confidence_interval
-    return mean, mean - half, mean + half, float(interval.low), float(interval.high)
-
-
-def _p_value(differences: np.ndarray) -> float:
-    if len(differences) < 2:
-        return np.nan
-    if np.ptp(differences) == 0:
-        return 1.0 if differences[0] == 0 else 0.0
-    t = differences.mean() / stats.sem(differences)
-    return float(2 * stats.t.sf(abs(t), len(differences) - 1))

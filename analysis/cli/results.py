@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +18,7 @@ from analysis.cli.app import (
     open_results,
     split_names,
 )
+from analysis.cli.output import Caption, Format, Label, Out, Output, Style
 from scenarios.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,23 +32,32 @@ def compare_(
     by: By = None,
     baseline: Baseline = None,
     metric: Metrics = None,
+    format_: Format = Style.text,
+    out: Out = None,
+    caption: Caption = None,
+    label: Label = None,
     json_: Json = False,
 ) -> None:
     """Compare the values of a swept parameter, paired over replicates.
 
-    Means and differences come with 95% t intervals, differences with a bootstrap interval (BCa) as well.
+    Means and differences come with 95% t intervals, differences with a bootstrap interval (BCa) as well, and with
+    the p-value of the paired t test, corrected by Holm for the comparisons of one metric with the baseline.
 
-    Example: dealer compare results/demo --by broker.pricing --baseline median --metric revenue
+    Examples
+    --------
+        dealer compare results/demo --by broker.pricing --baseline median --metric revenue
+
+        dealer compare results/demo --metric revenue --format latex --caption "Revenue by strategy" --out revenue.tex
     """
+    output = Output(format_, json_, out, caption, label)
     from analysis.compare import compare, question
+    from analysis.tables import comparison_tables
 
     opened = open_results(results)
     asked = question(opened, by, baseline, tuple(metric or ()))
-    if json_:
-        rows = json.loads(compare(opened, asked).to_json(orient="records"))
-        typer.echo(json.dumps({"by": asked.by, "baseline": asked.baseline, "rows": rows}))
-    else:
-        print_comparison(opened, asked, asked.metrics)
+    rows = compare(opened, asked)
+    tables = comparison_tables(rows, asked, brief=format_ is Style.latex)
+    output.write(tables, rows, {"by": asked.by, "baseline": asked.baseline})
 
 
 @app.command()
@@ -114,10 +123,11 @@ def show_report(results: Results, by: str | None, baseline: str | None, metrics:
 
 def print_comparison(results: Results, asked: Question, metrics: Iterable[str]) -> None:
     """The comparison's tables, one a metric, for the terminal."""
-    from analysis.compare import compare
-    from analysis.tables import key_table, text_table
+    from dataclasses import replace
 
-    table = compare(results, asked)
-    for metric in metrics:
-        typer.echo("\n" + text_table(key_table(table, asked, metric)))
-    typer.echo("\nMean over rounds and replicates [95% t interval]; differences paired by replicate.")
+    from analysis.compare import compare
+    from analysis.tables import comparison_tables, render
+
+    asked = replace(asked, metrics=tuple(metrics))
+    rows = compare(results, asked)
+    typer.echo("\n" + render(comparison_tables(rows, asked), rows, "text"))

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.compare import Question, _estimate, compare, question
+from analysis.compare import Question, compare, question
+from analysis.intervals import estimate
 from analysis.tables import interval, key_table, number, text_table
 from scenarios.errors import InputError
 
@@ -129,9 +130,9 @@ def test_undefined_rounds_are_left_out():
 
 def test_one_replicate_has_no_interval_and_no_value_no_mean():
     rng = np.random.default_rng(0)
-    assert np.isnan(_estimate(np.array([3.0]), rng)[1:]).all()
-    assert np.isnan(_estimate(np.array([]), rng)).all()
-    assert _estimate(np.array([2.0, 2.0, 2.0]), rng) == (2.0,) * 5
+    assert np.isnan(estimate(np.array([3.0]), rng)[1:]).all()
+    assert np.isnan(estimate(np.array([]), rng)).all()
+    assert estimate(np.array([2.0, 2.0, 2.0]), rng) == (2.0,) * 5
 
 
 @pytest.mark.parametrize("draw", ["normal", "exponential"])
@@ -140,7 +141,7 @@ def test_intervals_cover_the_true_mean(draw):
     covered = []
     for _ in range(400):
         sample = rng.normal(1.0, 1.0, 20) if draw == "normal" else rng.exponential(1.0, 20)
-        _, low, high, boot_low, boot_high = _estimate(sample, rng)
+        _, low, high, boot_low, boot_high = estimate(sample, rng)
         covered.append((low <= 1.0 <= high, boot_low <= 1.0 <= boot_high))
     t, boot = np.mean(covered, axis=0)
     # 400 samples measure a coverage of 95% to 1.1 points. Exponential values at n = 20 are known to cost both
