@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.compare import CONFIDENCE, parameter_label
+from analysis.compare import parameter_label
+from analysis.intervals import holm, paired_p_value, t_quantile
 from scenarios.design import contexts, level
-from scenarios.errors import InputError
 from scenarios.experiment import Experiment
 from scenarios.store import Results
 
-#: A family of tests is wrong anywhere with at most this probability.
+#: Differences are significant if their corrected p-value is at most this.
 SIGNIFICANCE = 0.05
 #: Characters after which a value is cut.
 LONGEST_NAME = 28
@@ -72,7 +70,7 @@ def parameters(experiment: Experiment) -> dict[str, Parameter]:
     return found
 
 
-def replicate_means(
+def cell_means(
     results: Results, table: pd.DataFrame, columns: Sequence[str], keys: Sequence[str], within: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Means of a table's columns in each replicate of each cell: over the rows of a run, then over the cell's runs.
@@ -118,7 +116,7 @@ def estimates(values: pd.Series) -> pd.DataFrame:
     """
     cells = values.groupby(level=[name for name in values.index.names if name != "replicate"])
     mean, count = cells.mean(), cells.count()
-    half = stats.t.ppf(0.5 + CONFIDENCE / 2, np.maximum(count - 1, 1)) * cells.sem()
+    half = count.map(t_quantile) * cells.sem()
     return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half, "replicates": count})
 
 
@@ -127,7 +125,7 @@ def level_means(
 ) -> pd.DataFrame:
     """Means over replicates at each value of a parameter, and of `within`; over all runs where there is none."""
     keys = [] if by is None else [by.name]
-    values = replicate_means(results, results.table(table), columns, keys, within)
+    values = cell_means(results, results.table(table), columns, keys, within)
     if keys or within:
         return values.groupby(level=[*keys, *within]).mean()
     return values.mean().to_frame().T
@@ -153,7 +151,7 @@ def shown_level(value: str | float | int) -> str:
 
 def metric_cells(results: Results, metric: str, keys: Sequence[str], within: Sequence[str] = ()) -> pd.DataFrame:
     """Mean of a metric over replicates in each cell, as `estimates` gives it."""
-    return estimates(replicate_means(results, results.table("rounds"), [metric], keys, within)[metric])
+    return estimates(cell_means(results, results.table("rounds"), [metric], keys, within)[metric])
 
 
 def difference_cells(
@@ -177,11 +175,9 @@ def difference_cells(
     Returns
     -------
     DataFrame
-        As `estimates` gives it, without cells of the baseline, with `p_value` (paired t test) and `p_holm`, adjusted
-        for the number of cells by Holm's method: all cells below a bound differ, but with that probability.
+        As `estimates` gives it, without cells of the baseline, with `p_value` (paired t test) and `p_holm` (the same,
+        corrected by Holm's procedure for all cells).
     """
-    from statsmodels.stats.multitest import multipletests
-
     values = results.table("rounds").groupby("run")[metric].mean()
     plan = results.plan.assign(value=results.plan["run"].map(values))
     plan["context"] = contexts(results.experiment, plan, by.name)
@@ -192,13 +188,7 @@ def difference_cells(
     cells = others.groupby([*keys, "replicate"])["value"]
     differences = cells.mean().where(cells.count() == cells.size()).dropna()
     found = estimates(differences)
-    t = found["mean"] / differences.groupby(level=list(keys)).sem()  # infinite where all differences are the same
-    p_value = np.where(found["mean"] == 0, 1.0, 2 * stats.t.sf(t.abs(), np.maximum(found["replicates"] - 1, 1)))
-    found["p_value"] = np.where(found["replicates"] > 1, p_value, np.nan)
-    tested = found["p_value"].notna()
-    found["p_holm"] = np.nan
-    if tested.any():
-        found.loc[tested, "p_holm"] = multipletests(found.loc[tested, "p_value"], method="holm")[1]
+    samples = differences.groupby(level=list(keys))
+    found["p_value"] = samples.agg(lambda sample: paired_p_value(sample.to_numpy()))
+    found["p_holm"] = holm(found["p_value"].to_numpy())
     return found
-
-

@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from analysis.cells import Parameter, by_level, estimates, replicate_means
-from analysis.plots.style import line_style, panels, publication_style
+from analysis.cells import Parameter, by_level, cell_means
+from analysis.intervals import t_half_width
+from analysis.plots.style import GREY, line_style, panels, publication_style
 from analysis.tables import number
 from scenarios.errors import InputError
 from scenarios.experiment import market_at
@@ -17,6 +18,8 @@ from simulator.metrics import gini
 
 #: Steps of a curve that a page resolves.
 RESOLUTION = 400
+#: Up to this many curves, the legend is in large print.
+FEW = 6
 
 
 def lorenz(results: Results, by: Parameter | None = None) -> Figure:
@@ -48,14 +51,65 @@ def lorenz(results: Results, by: Parameter | None = None) -> Figure:
             f"results: {str(results.folder)!r} has neither the table 'owners' nor 'sales', whose payouts and surplus "
             'Lorenz curves show; run it with tables = ["rounds", "owners", "sales"]'
         )
-    keys = [] if by is None else [by.name]
     with publication_style():
-        figure, grid = panels(len(shown), columns=2, height=3.4, extra=0.3, sharey=False, sharex=False)
+        figure, grid = panels(len(shown), columns=2, height=3.5, extra=0.3, sharex=False, sharey=False)
         for axes, (amounts, title, x, y) in zip(grid, shown, strict=True):
-            curves = lorenz_curves(amounts(results))
-            places = [name for name in curves if name != "run"]
-            ...
+            places, curves = _curves(amounts(results))
+            means = cell_means(results, curves, list(map(str, curves.columns[1:])), [] if by is None else [by.name])
+            axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
+            for position, (value, own) in enumerate(by_level(means, by)):
+                sample = own["gini"].dropna().to_numpy()
+                gini_ = (
+                    f"Gini {number(sample.mean())} \u00b1 {number(t_half_width(sample))}" if len(sample) else "no curve"
+                )
+                axes.plot(
+                    places,
+                    own.drop(columns="gini").mean(),
+                    color=line_style(position)["color"],
+                    label=f"{value}: {gini_}" if value else gini_,
+                )
+            axes.set_title(title)
+            axes.set(xlim=(0, 1), ylim=(min(0, axes.get_ylim()[0]), 1), xlabel=x, ylabel=y)
+            axes.legend(
+                loc="upper left",
+                frameon=True,
+                edgecolor="none",
+                fontsize=8 if by is None or len(by.levels) <= FEW else 6,
+            )
         return figure
+
+
+def _payouts(results: Results) -> pd.Series:
+    """What owners were paid in all rounds, indexed by run and owner."""
+    return results.table("owners").groupby(["run", "owner"])["paid"].sum()
+
+
+def _surplus(results: Results) -> pd.Series:
+    """Surplus of buyers in all rounds, indexed by run and buyer; 0 of those who bought nothing."""
+    scenario = results.experiment.market_scenario()
+    buyers = [market_at(scenario, point).n_buyers for point in results.points]
+    done = results.plan[results.plan["status"] == "done"]
+    everybody = pd.MultiIndex.from_tuples(
+        [(run, buyer) for run, point in zip(done["run"], done["point"], strict=True) for buyer in range(buyers[point])],
+        names=["run", "buyer"],
+    )
+    return results.table("sales").groupby(["run", "buyer"])["surplus"].sum().reindex(everybody, fill_value=0.0)
+
+
+def _curves(amounts: pd.Series) -> tuple[np.ndarray, pd.DataFrame]:
+    """Lorenz curves and Gini coefficients of runs, a row each, and the shares of the population at which they are."""
+    populations = amounts.groupby(level="run").size()
+    steps = populations.max() if populations.min() == populations.max() <= RESOLUTION else RESOLUTION
+    places = np.linspace(0, 1, steps + 1)
+    rows = []
+    for run, own in amounts.groupby(level="run"):
+        values = own.to_numpy()
+        if values.sum() > 0:
+            shares = np.interp(places, np.linspace(0, 1, len(values) + 1), lorenz_curve(values))
+            rows.append([run, gini(values), *shares])
+        else:
+            rows.append([run, *np.full(steps + 2, np.nan)])
+    return places, pd.DataFrame(rows, columns=["run", "gini", *map(str, range(steps + 1))])
 
 
 def lorenz_curve(amounts: ArrayLike) -> np.ndarray:

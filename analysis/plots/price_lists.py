@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.transforms import ScaledTranslation
 
-from analysis.plots.style import CURVE, PALETTE, WIDE, epsilon_axis, money_axis, new_figure, publication_style
+from analysis.plots.style import CURVE, PALETTE, WIDE, WIDTH, epsilon_axis, money_axis, new_figure, publication_style
 from analysis.price_lists import SurveyPricing, cheapest_covers
 from analysis.tables import amount
 from simulator.pricing import Demand, Survey, complete_price_space
@@ -56,7 +56,7 @@ def survey_pricing(priced: SurveyPricing, survey: Survey) -> Figure:
     each = n_versions <= MOST_PANELS
     height = 0.8 + 1.5 * lines if each else 2.4
     with publication_style():
-        figure = new_figure(7.2, 4.1 + height)
+        figure = new_figure(WIDTH, 4.1 + height)
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(4.1, height))[:, 0]
         _price_space(above, priced, survey)
         if each:
@@ -72,7 +72,7 @@ def arbitrage(epsilons: np.ndarray, prices: np.ndarray, *, composition: Composit
     undercut = np.array([cover.saving > 0 for cover in covers])
     edges, steps = _cover_steps(epsilons, prices, composition)
     with publication_style():
-        figure = new_figure(7.2, 3.8)
+        figure = new_figure(WIDTH, 3.8)
         axes = figure.subplots()
         axes.margins(y=0.1)
         label = "cheapest bundle that covers eps"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.plots.style import line_style, new_figure, publication_style, thousands
+from analysis.plots.style import GREY, WIDTH, line_style, new_figure, publication_style, thousands
 from analysis.purchases import coverage
 from simulator.procurement import maximize_coverage, procurement_methods
 from simulator.procurement.method import GAP, PROCUREMENT, total
@@ -52,7 +52,7 @@ def coverage_by_budget(
     within = [name for name in bought if not methods[name].overspends]
     bounds = np.min([[purchase.bound for purchase in bought[name]] for name in within], axis=0)
     with publication_style():
-        figure = new_figure(7.2, 5.4)
+        figure = new_figure(WIDTH, 5.4)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         for number_, name in enumerate(bought):
             worth = np.array([purchase.value for purchase in bought[name]])
@@ -68,7 +68,7 @@ def coverage_by_budget(
             if name == method:
                 above.plot(budget, shares[budgets == budget], "o", color="black", markersize=6, zorder=4)
         for axes in (above, below):
-            axes.axvline(budget, color="#666666", linewidth=0.8, label=f"the budget, and {method}'s purchase")
+            axes.axvline(budget, color=GREY, linewidth=0.8, label=f"the budget, and {method}'s purchase")
         above.set_ylim(-0.03, 1.03)
         above.set_ylabel("coverage")
         above.set_title("Coverage by budget" + (f" (without {', '.join(left_out)}: too slow here)" if left_out else ""))

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis.cells import Parameter, by_level, level_means, metric_cells
 from analysis.compare import metric_label
-from analysis.plots.style import legend_beside, line_style, panel_title, panels, publication_style, thousands
+from analysis.plots.style import (
+    GREY,
+    label_panels,
+    legend_beside,
+    line_style,
+    panel_title,
+    panels,
+    publication_style,
+    thousands,
+)
 from scenarios.store import Results
 
 #: Lines of more rounds than this have no marks.
@@ -43,8 +53,7 @@ def convergence(results: Results, metric: str, by: Parameter | None = None, pane
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(5))
             thousands(axes.yaxis)
-        figure.supxlabel("round", fontsize=9)
-        figure.supylabel(metric_label(metric), fontsize=9)
+        label_panels(figure, grid, "round", metric_label(metric))
         if by is not None:
             legend_beside(figure, grid[0], by.label)
         return figure
@@ -62,8 +71,7 @@ def money_flow(results: Results, by: Parameter | None = None) -> Figure:
             axes.set_title(value)
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             thousands(axes.yaxis)
-        figure.supxlabel("round", fontsize=9)
-        figure.supylabel("money", fontsize=9)
+        label_panels(figure, grid, "round", "money")
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
         return figure
 
@@ -91,8 +99,9 @@ def privacy_spent(results: Results, by: Parameter | None = None) -> Figure:
             axes.set_ylim(bottom=0)
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             thousands(axes.yaxis)
-        grid[0].set_ylabel("epsilon spent so far")
-        figure.supxlabel("round", fontsize=9)
+        label_panels(figure, grid, "round", "epsilon spent so far")
+        kinds = [Line2D([], [], color=GREY), Line2D([], [], color=GREY, linestyle=":")]
+        grid[0].legend(kinds, ["composed exactly", "added up"], loc="upper left")
         if by is not None:
             legend_beside(figure, grid[0], by.label)
         return figure

@@ -6,12 +6,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.cells import Parameter, by_level, level_means, replicate_means, shown_level
+from analysis.cells import Parameter, by_level, cell_means, level_means, shown_level
 from analysis.compare import METRICS, Question, compare
 from analysis.plots.style import (
+    EPSILON,
+    GREY,
     PALETTE,
     WIDE,
+    WIDTH,
     epsilon_axis,
+    label_panels,
     legend_beside,
     line_style,
     new_figure,
@@ -19,6 +23,7 @@ from analysis.plots.style import (
     panels,
     publication_style,
     thousands,
+    values_axis,
 )
 from scenarios.store import Results
 
@@ -32,7 +37,7 @@ def metric_by_level(results: Results, asked: Question, metric: str) -> Figure:
     rows = compare(results, Question(asked.by, asked.levels, asked.baseline, (metric,)))
     label, unit = METRICS.get(metric, (metric, ""))
     with publication_style():
-        figure = new_figure(7.2, 1.2 + 0.32 * len(rows))
+        figure = new_figure(WIDTH, 1.2 + 0.32 * len(rows))
         means, differences = figure.subplots(1, 2, sharey=True)
         y = np.arange(len(rows))[::-1]
         for axes, name, title in (
@@ -49,9 +54,9 @@ def metric_by_level(results: Results, asked: Question, metric: str) -> Figure:
             axes.grid(axis="y", visible=False)
             axes.xaxis.set_major_locator(MaxNLocator(5))
             thousands(axes.xaxis)
-        differences.axvline(0, color="#666666", linewidth=0.8)
+        differences.axvline(0, color=GREY, linewidth=0.8)
         baseline = y[rows["level"] == asked.baseline]
-        differences.plot(np.zeros(len(baseline)), baseline, "o", color="#666666", markerfacecolor="white", markersize=6)
+        differences.plot(np.zeros(len(baseline)), baseline, "o", color=GREY, markerfacecolor="white", markersize=6)
         means.set_yticks(y, [shown_level(value) for value in rows["level"]])
         means.set_ylim(-0.6, len(rows) - 0.4)
         means.set_ylabel(asked.label)
@@ -68,7 +73,7 @@ def welfare_split(results: Results, by: Parameter | None = None) -> Figure:
     }
     values, means = zip(*by_level(level_means(results, "rounds", list(parts), by), by), strict=True)
     with publication_style():
-        figure = new_figure(7.2, 1.5 + 0.34 * len(means))
+        figure = new_figure(WIDTH, 1.5 + 0.34 * len(means))
         axes = figure.subplots()
         y = np.arange(len(means))[::-1]
         right, left = np.zeros(len(means)), np.zeros(len(means))
@@ -77,10 +82,9 @@ def welfare_split(results: Results, by: Parameter | None = None) -> Figure:
             start = np.where(width >= 0, right, left)
             axes.barh(y, width, left=start, color=colour, label=label, height=0.7)
             right, left = right + np.maximum(width, 0), left + np.minimum(width, 0)
-        axes.axvline(0, color="#666666", linewidth=0.8)
-        axes.set_yticks(y, values)
-        if by is not None:
-            axes.set_ylabel(by.label)
+        axes.axvline(0, color=GREY, linewidth=0.8)
+        axes.set_yticks(y if by else [], values if by else [])
+        axes.set_ylabel(by.label if by else "")
         axes.set_xlabel("money per round, mean over rounds and replicates")
         axes.grid(axis="x", color="#E5E5E5")
         axes.grid(axis="y", visible=False)
@@ -102,7 +106,7 @@ def price_ladder(results: Results, by: Parameter | None = None, panel: Parameter
     versions = results.table("versions")
     last = versions[versions["round"] == versions.groupby("run")["round"].transform("max")]
     keys = [p.name for p in (panel, by) if p is not None]
-    posted = replicate_means(results, last, ["price"], keys, ["epsilon"])
+    posted = cell_means(results, last, ["price"], keys, ["epsilon"])
     with publication_style():
         figure, grid = panels(len(panel.levels) if panel else 1, height=2.9 if panel is None else 2.2)
         for axes, (shown, own) in zip(grid, by_level(posted, panel), strict=True):
@@ -115,28 +119,31 @@ def price_ladder(results: Results, by: Parameter | None = None, panel: Parameter
                 band = prices.quantile(0.1), prices.quantile(0.9)
                 axes.fill_between(mean.index, *band, color=style["color"], alpha=0.12, linewidth=0)
             axes.set_title(panel_title(panel, shown))
-            epsilon_axis(axes, versions["epsilon"])
+            values_axis(axes, versions["epsilon"])
             if posted["price"].max() > WIDE * posted["price"].min():
                 axes.set_yscale("log")
             thousands(axes.yaxis)
-        figure.supylabel("posted price (money)", fontsize=9)
+        label_panels(figure, grid, EPSILON, "posted price (money)")
         if by is not None and grid[0].lines:
             legend_beside(figure, grid[0], by.label)
         return figure
 
 
 def coverage_and_accuracy(results: Results, by: Parameter | None = None) -> Figure:
-    """Shapley coverage and measured accuracy of the versions, mean over rounds and replicates."""
+    """Shapley coverage of the versions, and their accuracy if it is measured, mean over rounds and replicates."""
     means = level_means(results, "versions", ["coverage", "accuracy", "on_sale"], by, ["epsilon"])
     epsilons = means.index.get_level_values("epsilon")
+    measured = bool(means["accuracy"].notna().any())  # not where data are known by their values alone
     with publication_style():
-        figure, grid = panels(2, height=2.6, sharey=False)
+        figure, grid = panels(1 + measured, height=2.6, sharey=False)
         for position, (value, own) in enumerate(by_level(means, by)):
-            # The few rounds of a version that is mostly withdrawn say little about its accuracy.
-            accuracy = own["accuracy"].where(own["on_sale"] >= MOSTLY)
             grid[0].plot(own.index, own["coverage"], **line_style(position), label=value)
-            grid[1].plot(own.index, accuracy, **line_style(position))
-        for axes, title in zip(grid, ("Shapley coverage (share of value)", "Test accuracy (share right)"), strict=True):
+            if measured:
+                # The few rounds of a version that is mostly withdrawn say little about its accuracy.
+                accuracy = own["accuracy"].where(own["on_sale"] >= MOSTLY)
+                grid[1].plot(own.index, accuracy, **line_style(position))
+        titles = ("Shapley coverage (share of value)", "Test accuracy (share right)")
+        for axes, title in zip(grid, titles, strict=False):
             axes.set_title(title)
             epsilon_axis(axes, epsilons)
         grid[0].set_ylim(-0.03, 1.03)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +23,7 @@ from analysis.tables import number
 
 #: Okabe and Ito's palette, which colour-blind readers can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
+GREY = "#666666"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 #: Amounts of money that differ by more than this factor are shown on a logarithmic axis.
 WIDE = 50
@@ -30,6 +32,11 @@ LABEL_WIDTH = 0.055
 TINY = 1e-300
 #: Characters of a name that a legend beside the figure has room for.
 LONG_NAME = 18
+#: Width of a letter, height of a line of a legend, and width of its key, in inches.
+CHARACTER, LINE, KEY = 0.08, 0.19, 0.6
+EPSILON = "privacy level (eps)"
+#: Width of a figure that fills the text of a page, in inches.
+WIDTH = 7.2
 #: Points of a bent line.
 CURVE = 40
 
@@ -81,7 +88,13 @@ def line_style(position: int) -> dict[str, Any]:
 
 
 def panels(
-    count: int, *, columns: int = 3, width: float = 7.2, height: float = 2.1, extra: float = 0.7, **share: bool
+    count: int,
+    *,
+    columns: int = 3,
+    height: float = 2.1,
+    extra: float = 0.7,
+    sharex: bool = True,
+    sharey: bool = True,
 ) -> tuple[Figure, list[Axes]]:
     """A figure of panels in rows, and their axes.
 
@@ -91,20 +104,42 @@ def panels(
         How many panels.
     columns : int
         How many stand side by side, at most; four stand in two rows of two.
-    width, height, extra : float
-        Width of the figure, height of a row, and what is added to the rows' height for labels, in inches.
-    **share : bool
-        Whether panels have the same axes: `sharex`, `sharey`; both by default.
+    height, extra : float
+        Height of a row, and what is added to all rows for labels, in inches.
+    sharex, sharey : bool
+        Whether panels have the same axes.
     """
     columns = 2 if count == 4 and columns > 2 else min(columns, count)
     rows = math.ceil(count / columns)
-    figure = new_figure(width, height * rows + extra)
-    grid = figure.subplots(rows, columns, squeeze=False, **({"sharex": True, "sharey": True} | share))
+    figure = new_figure(WIDTH, height * rows + extra)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     for axes in grid.flat[count:]:
         axes.remove()
-    for axes in grid.flat[max(count - columns, 0) : count]:  # the lowest of their columns
+    shown = list(grid.flat[:count])
+    for axes in _lowest(shown):
         axes.tick_params(labelbottom=True)
-    return figure, list(grid.flat[:count])
+    return figure, shown
+
+
+def label_panels(figure: Figure, grid: list[Axes], x: str, y: str) -> None:
+    """Label the x axes of the lowest panels, and the y axes of all together."""
+    for axes in _lowest(grid):
+        axes.set_xlabel(x)
+    figure.supylabel(wrapped(y, figure.get_figheight()), fontsize=9)
+
+
+def wrapped(text: str, inches: float) -> str:
+    """A label in lines that fit into a length."""
+    return textwrap.fill(text, max(int(inches / CHARACTER), 10))
+
+
+def _lowest(grid: list[Axes]) -> list[Axes]:
+    """The lowest panels of their columns."""
+    columns = {}
+    for axes in grid:
+        spec = axes.get_subplotspec()
+        columns[spec.colspan.start if spec else 0] = axes
+    return list(columns.values())
 
 
 def panel_title(panel: Parameter | None, value: str) -> str:
@@ -113,12 +148,12 @@ def panel_title(panel: Parameter | None, value: str) -> str:
 
 
 def legend_beside(figure: Figure, axes: Axes, title: str) -> None:
-    """A legend of what one of the axes shows, right of all: below them where it would be wider or longer than they."""
+    """A legend of what one of the axes shows, right of all; above them where it would be too wide or too long."""
     handles, labels = axes.get_legend_handles_labels()
-    longest = max((len(text) for text in [*labels, title]), default=0)
-    if longest > LONG_NAME or len(labels) * 0.21 > figure.get_figheight() - 0.5:
-        columns = max(1, min(len(labels), int(figure.get_figwidth() / (0.5 + 0.075 * longest))))
-        legend = figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title)
+    longest = max(map(len, [*labels, title]))
+    if longest > LONG_NAME or (len(labels) + 1) * LINE > figure.get_figheight():
+        columns = max(1, int(figure.get_figwidth() / (KEY + CHARACTER * longest)))
+        legend = figure.legend(handles, labels, loc="outside upper left", ncols=columns, title=title)
     else:
         legend = figure.legend(handles, labels, loc="outside right upper", title=title)
     legend.set_alignment("left")
@@ -155,9 +190,9 @@ def values_axis(axes: Axes, values: ArrayLike) -> None:
 
 
 def epsilon_axis(axes: Axes, epsilons: ArrayLike) -> None:
-    """The versions' epsilons on the x axis."""
+    """Privacy levels of versions on the x axis."""
     values_axis(axes, epsilons)
-    axes.set_xlabel("privacy level of the version (eps)")
+    axes.set_xlabel(EPSILON)
 
 
 def money_axis(axes: Axes, name: str, amounts: np.ndarray) -> None:

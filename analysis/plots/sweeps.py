@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -19,6 +19,8 @@ from matplotlib.ticker import MaxNLocator
 from analysis.cells import SIGNIFICANCE, Parameter, by_level, difference_cells, metric_cells, parameters, shown_level
 from analysis.compare import METRICS, metric_label
 from analysis.plots.style import (
+    GREY,
+    label_panels,
     legend_beside,
     line_style,
     panel_title,
@@ -27,6 +29,7 @@ from analysis.plots.style import (
     thousands,
     turn_labels,
     values_axis,
+    wrapped,
 )
 from analysis.tables import number
 from scenarios.store import Results
@@ -34,7 +37,7 @@ from scenarios.store import Results
 #: Colours of amounts, and of differences around 0: even in lightness, and told apart by colour-blind readers.
 AMOUNTS, DIFFERENCES = "viridis", "PuOr_r"
 #: What stands for a cell without a value, and how a difference is marked that is not significant.
-EMPTY, HATCH, MARK = "#EEEEEE", "////", "#666666"
+EMPTY, HATCH = "#EEEEEE", "////"
 #: Least height of a map, of a row of its cells, and of its title, in inches.
 MAP, ROW, TITLE = 1.6, 0.34, 0.25
 #: Maps of more columns than this stand two side by side, others three.
@@ -64,10 +67,11 @@ def heat_map(results: Results, metric: str, x: Parameter, y: Parameter, panel: P
         A list whose values have a map each.
     """
     cells = metric_cells(results, metric, [p.name for p in (x, y, panel) if p is not None])
-    title = f"{METRICS.get(metric, (metric, ''))[0]}, mean over {_replicates(cells)}"
+    name, unit = METRICS.get(metric, (metric, ""))
+    title = f"{name}, mean over {_replicates(cells)}"
     norm = Normalize(cells["mean"].min(), cells["mean"].max())
     with publication_style():
-        return _maps(cells, panel, x, y, ScalarMappable(norm, AMOUNTS), title, metric_label(metric))
+        return _maps(cells, panel, x, y, norm, AMOUNTS, title, unit)
 
 
 def difference_map(
@@ -93,12 +97,11 @@ def difference_map(
     x, y = (compared if parameter == by else parameter for parameter in (x, y))
     panel = None if compared in (x, y) else compared
     cells = difference_cells(results, metric, [p.name for p in (x, y, panel) if p is not None], by, baseline)
-    label = METRICS.get(metric, (metric, ""))[0]
-    title = f"{label}, difference to {by.label} = {shown_level(baseline)}, paired over {_replicates(cells)}"
+    name, unit = METRICS.get(metric, (metric, ""))
+    title = f"{name}, difference to {by.label} = {shown_level(baseline)}, paired over {_replicates(cells)}"
     largest = cells["mean"].abs().max() or 1.0
-    mappable = ScalarMappable(Normalize(-largest, largest), DIFFERENCES)
     with publication_style():
-        return _maps(cells, panel, x, y, mappable, title, metric_label(metric))
+        return _maps(cells, panel, x, y, Normalize(-largest, largest), DIFFERENCES, title, unit)
 
 
 def small_multiples(
@@ -125,8 +128,7 @@ def small_multiples(
         for axes, (value, own) in zip(grid, by_level(cells, panel), strict=True):
             _against(axes, own, x, by)
             axes.set_title(panel_title(panel, value))
-        figure.supxlabel(x.label, fontsize=9)
-        figure.supylabel(metric_label(metric), fontsize=9)
+        label_panels(figure, grid, x.label, metric_label(metric))
         if by is not None:
             legend_beside(figure, grid[0], by.label)
         return figure
@@ -150,7 +152,8 @@ def sampled_parameters(results: Results, metric: str, by: Parameter | None = Non
         for axes, x in zip(grid, ranges, strict=True):
             _against(axes, metric_cells(results, metric, [p.name for p in (by, x) if p is not None]), x, by)
             axes.set_xlabel(x.label)
-        figure.supylabel(metric_label(metric), fontsize=9)
+            axes.set_xlabel(x.label)
+        label_panels(figure, [], "", metric_label(metric))
         if by is not None:
             legend_beside(figure, grid[0], by.label)
         return figure
@@ -186,7 +189,8 @@ def _maps(
     panel: Parameter | None,
     x: Parameter,
     y: Parameter,
-    mappable: ScalarMappable,
+    norm: Normalize,
+    colours: str,
     title: str,
     unit: str,
 ) -> Figure:
@@ -204,19 +208,19 @@ def _maps(
         axes.set_title(panel_title(panel, value))
         marked = _insignificant(own)
         if pointwise:
-            _points(axes, own["mean"], marked, x, y, mappable)
+            _points(axes, own["mean"], marked, x, y, norm, colours)
         else:
-            written += _cells(axes, own["mean"], marked, x, y, mappable)
-    figure.supxlabel(x.label, fontsize=9)
-    figure.supylabel(y.label, fontsize=9)
-    bar = figure.colorbar(mappable, ax=grid, label=unit, pad=0.02, ticks=MaxNLocator(6))
-    bar.outline.set_visible(False)  # type: ignore[operator]
+            written += _cells(axes, own["mean"], marked, x, y, norm, colours)
+    label_panels(figure, grid, x.label, y.label)
+    label = wrapped(unit, figure.get_figheight() - 0.9)
+    bar = figure.colorbar(ScalarMappable(norm, colours), ax=grid, label=label, pad=0.02, ticks=MaxNLocator(6))
+    bar.outline.set_visible(False)
     thousands(bar.ax.yaxis)
     if _insignificant(cells).any():
-        hollow = Line2D([], [], marker="o", linestyle="none", markerfacecolor="white", markeredgecolor=MARK)
-        hatched = Patch(facecolor="white", edgecolor=MARK, hatch=HATCH, linewidth=0)
+        crossed = Line2D([], [], color=GREY, marker="x", linestyle="none")
+        hatched = Patch(facecolor="white", edgecolor=GREY, hatch=HATCH, linewidth=0)
         label = f"no significant difference (Holm's p over {len(cells)} cells > {SIGNIFICANCE:g})"
-        figure.legend([hollow if pointwise else hatched], [label], loc="outside lower left")
+        figure.legend([crossed if pointwise else hatched], [label], loc="outside lower left")
     if not x.is_range:
         turn_labels(figure, grid)
     _fit(figure, written, len(x.levels))
@@ -228,27 +232,27 @@ def _insignificant(cells: pd.DataFrame) -> pd.Series:
 
 
 def _cells(
-    axes: Axes, means: pd.Series, marked: pd.Series, x: Parameter, y: Parameter, mappable: ScalarMappable
+    axes: Axes, means: pd.Series, marked: pd.Series, x: Parameter, y: Parameter, norm: Normalize, colours: str
 ) -> list[Annotation]:
     """A coloured cell for every pair of values; returns the numbers written into them."""
-    order: dict[str, Any] = {"index": list(y.ordered), "columns": list(x.ordered)}
-    values = means.unstack(x.name).reindex(**order).to_numpy(float)
-    hatched = marked.unstack(x.name, fill_value=False).reindex(**order, fill_value=False).to_numpy(bool)
+    rows, columns = _upwards(y), x.ordered
+    columns, rows = x.ordered, _upwards(y)
+    grid = pd.MultiIndex.from_product([columns, rows])
+    values = means.reindex(grid).to_numpy(float).reshape(len(columns), -1).T
+    hatched = marked.reindex(grid, fill_value=False).to_numpy(bool).reshape(len(columns), -1).T
     axes.set_facecolor(EMPTY)
-    axes.pcolormesh(
-        np.ma.masked_invalid(values), norm=mappable.norm, cmap=mappable.cmap, edgecolors="white", linewidth=1
-    )
+    axes.pcolormesh(np.ma.masked_invalid(values), norm=norm, cmap=colours, edgecolors="white", linewidth=1)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0)
-    axes.set_xticks(np.arange(len(x.ordered)) + 0.5, list(map(shown_level, x.ordered)))
-    axes.set_yticks(np.arange(len(y.ordered)) + 0.5, list(map(shown_level, y.ordered)))
+    axes.set_xticks(np.arange(len(columns)) + 0.5, list(map(shown_level, columns)))
+    axes.set_yticks(np.arange(len(rows)) + 0.5, list(map(shown_level, rows)))
     written = []
     for (row, column), value in np.ndenumerate(values):
-        colour = EMPTY if math.isnan(value) else mappable.to_rgba(value)
+        colour = EMPTY if math.isnan(value) else colormaps[colours](norm(value))
         box = None
         if hatched[row, column]:
-            axes.add_patch(Rectangle((column, row), 1, 1, facecolor="none", edgecolor=MARK, hatch=HATCH, linewidth=0))
+            axes.add_patch(Rectangle((column, row), 1, 1, facecolor="none", edgecolor=GREY, hatch=HATCH, linewidth=0))
             box = {"facecolor": colour, "linewidth": 0, "pad": 1}
         dark = not math.isnan(value) and np.dot(colour[:3], LUMINANCE) < DARK
         written.append(
@@ -265,25 +269,32 @@ def _cells(
 
 
 def _points(
-    axes: Axes, means: pd.Series, marked: pd.Series, x: Parameter, y: Parameter, mappable: ScalarMappable
+    axes: Axes, means: pd.Series, marked: pd.Series, x: Parameter, y: Parameter, norm: Normalize, colours: str
 ) -> None:
-    """A coloured point for every sample; those marked are hollow."""
+    """A coloured point for every sample, crossed out if it is marked."""
     places = []
-    for parameter, axis in ((x, axes.xaxis), (y, axes.yaxis)):
+    for parameter, axis, order in ((x, axes.xaxis, x.ordered), (y, axes.yaxis, _upwards(y))):
         values = means.index.get_level_values(parameter.name)
         if parameter.is_range:
             axis.set_major_locator(MaxNLocator(6))
             thousands(axis)
         else:
-            values = values.map(parameter.ordered.index)
-            axis.set_ticks(np.arange(len(parameter.ordered)), list(map(shown_level, parameter.ordered)))
+            values = values.map(order.index)
+            axis.set_ticks(np.arange(len(order)), list(map(shown_level, order)))
         places.append(values.to_numpy(float))
-    colours = mappable.to_rgba(means)
     many = len(means) > MANY_POINTS
-    look: dict[str, Any] = {"s": 6 if many else 28, "rasterized": many}
-    for own, faces in ((marked, "none"), (~marked, colours[~marked])):
-        if own.any():
-            axes.scatter(*(at[own] for at in places), facecolors=faces, edgecolors=colours[own], linewidths=1, **look)
+    size, edge = (6, 0.0) if many else (36, 0.5)
+    face = colormaps[colours](norm(means.to_numpy(float)))
+    axes.scatter(places[0], places[1], s=size, c=face, edgecolors=GREY, linewidths=edge, rasterized=many)
+    crossed = marked.to_numpy(bool)
+    axes.scatter(
+        places[0][crossed], places[1][crossed], s=size / 2, c=GREY, marker="x", linewidths=0.8, rasterized=many
+    )
+
+
+def _upwards(y: Parameter) -> tuple[str | float | int, ...]:
+    """Values from the bottom up: numbers ascend, text is read from the top."""
+    return y.ordered if y.is_numeric else y.ordered[::-1]
 
 
 def _fit(figure: Figure, written: list[Annotation], columns: int) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from analysis.owner_values import OwnerValues
-from analysis.plots.style import CURVE, PALETTE, line_style, new_figure, publication_style
+from analysis.plots.style import CURVE, GREY, PALETTE, WIDTH, line_style, new_figure, publication_style
 from simulator.privacy.surrogate import AccuracyCurve
 
 #: Up to this many owners, each is named.
@@ -29,7 +29,7 @@ def owner_values(valued: OwnerValues) -> Figure:
     n = len(valued.values)
     named = n <= MOST_NAMES
     with publication_style():
-        figure = new_figure(7.2, 1.1 + 0.22 * n if named else 5.0)
+        figure = new_figure(WIDTH, 1.1 + 0.22 * n if named else 5.0)
         axes = figure.subplots()
         y = np.arange(n)[::-1]
         errors = np.array([valued.values - valued.low, valued.high - valued.values])
@@ -43,7 +43,7 @@ def owner_values(valued: OwnerValues) -> Figure:
             capsize=2 if named else 0,
             markersize=4 if named else 2.5,
         )
-        axes.axvline(0, color="#666666", linewidth=0.8)
+        axes.axvline(0, color=GREY, linewidth=0.8)
         if named:
             axes.set_yticks(y, [str(name)[:30] for name in valued.owners])
         else:
