@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,14 +113,17 @@ def question(
     if by is None:
         if scenario is not None:
             by = scenario.by
-        elif len(experiment.sweep) == 1:
-            by = next(iter(experiment.sweep))
+        elif len(experiment.levels) == 1:
+            by = next(iter(experiment.levels))
         else:
-            raise InputError(f"--by is missing; name one of the swept parameters: {swept}")
+            raise InputError(f"--by is missing; name one of the swept lists: {swept}")
+    if by in experiment.sweep and by not in experiment.levels:
+        raise InputError(f"--by: found {by!r}, which is a range; allowed are the swept lists: {swept}")
     if by not in experiment.levels:
-        raise InputError(f"--by: found {by!r}; allowed are the swept parameters: {swept}")
+        raise InputError(f"--by: found {by!r}; allowed are the swept lists: {swept}")
     levels = tuple(dict.fromkeys(results.plan.sort_values("point")[by].tolist()))
-    swept_values = [level(value) for value in experiment.levels[by]]
+    # A list that is zipped with others may hold a value twice.
+    swept_values = list(dict.fromkeys(level(value) for value in experiment.levels[by]))
     if baseline is not None:
         position = _position(baseline, levels)
         if position is None:
@@ -130,11 +132,23 @@ def question(
         position = swept_values.index(level(scenario.baseline))
     else:
         position = 0
+    return Question(by, levels, levels[position], check_metrics(results, metrics))
+
+
+def check_metrics(results: Results, metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """Metrics as asked for, else the scenario's.
+
+    Raises
+    ------
+    InputError
+        If one is not measured.
+    """
+    scenario = results.experiment.comparison
     chosen = metrics or (scenario.metrics if scenario is not None else DEFAULT_METRICS)
     for metric in chosen:
         if metric not in ROUND_METRICS:
             raise InputError(f"--metric: found {metric!r}; allowed are {', '.join(ROUND_METRICS)}")
-    return Question(by, levels, levels[position], tuple(chosen))
+    return tuple(dict.fromkeys(chosen))
 
 
 def compare(results: Results, asked: Question) -> pd.DataFrame:
@@ -176,11 +190,25 @@ def compare(results: Results, asked: Question) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def run_means(results: Results, metrics: tuple[str, ...]) -> pd.DataFrame:
+    """Metrics of the runs done: means over rounds, of the rounds where they are defined.
+
+    Returns
+    -------
+    DataFrame
+        Columns `run`, `point`, `replicate`, the swept parameters and the metrics; one row a run.
+    """
+    rounds = results.table("rounds")
+    keys = ["run", "point", "replicate", *results.experiment.sweep]
+    return rounds.groupby(keys, sort=False)[list(metrics)].mean().reset_index()
+
+
 def replicate_means(results: Results, by: str, metrics: tuple[str, ...]) -> dict[str, pd.DataFrame]:
     """Each metric's mean in every replicate at each value of a parameter.
 
-    A run's metric is its mean over rounds (rounds where it is undefined left out). Runs of one replicate
-    that differ in other swept parameters are averaged, so that replicates, which are independent, are the sample.
+    Runs of one replicate that differ in other swept parameters, lists or ranges, are averaged, so that replicates,
+    which are independent, are the sample. Every value meets the same other parameters (but for lists zipped with this
+    one), so differences of these means are the means of the differences between paired runs.
 
     Returns
     -------
@@ -188,14 +216,12 @@ def replicate_means(results: Results, by: str, metrics: tuple[str, ...]) -> dict
         For each metric a row a replicate, a column a value of the parameter; NaN where one of the runs that would
         be averaged is missing or undefined. Values that have no finished run are left out.
     """
-    rounds = results.table("rounds")
-    others = [key for key in results.experiment.levels if key != by]
-    cells = math.prod(len(results.experiment.levels[key]) for key in others)
-    runs = rounds.groupby(["replicate", *others, by], sort=False)[list(metrics)].mean()
+    planned = results.plan.groupby(["replicate", by], sort=False).size()
+    runs = run_means(results, metrics).groupby(["replicate", by], sort=False)
     found = {}
     for metric in metrics:
-        at = runs[metric].groupby(level=["replicate", by], sort=False)
-        found[metric] = at.mean().where(at.count() == cells).unstack(by)  # noqa: PD010  # pivot_table drops empty rows
+        defined = runs[metric].count()
+        found[metric] = runs[metric].mean().where(defined == planned[defined.index]).unstack(by)  # noqa: PD010
     return found
 
 

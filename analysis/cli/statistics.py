@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.cli.app import By, Folder, Json, Metrics, app, open_results
+from analysis.cli.app import By, Folder, Json, Metrics, app, open_results, split_names
 from analysis.cli.output import Caption, Format, Label, Out, Output, Style
+from scenarios.errors import InputError
+
+if TYPE_CHECKING:
+    from scenarios.store import Results
 
 
 @app.command()
@@ -44,3 +48,89 @@ def rank(
     rows = rank(opened, asked, lower_is_better=lower_is_better)
     tables = ranking_tables(rows, asked, opened.experiment.replicates)
     output.write(tables, rows, {"by": asked.by, "lower_is_better": lower_is_better})
+
+
+@app.command()
+def regress(
+    results: Folder,
+    metric: Metrics = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="PARAM,...", help="Swept parameters; by default all of them.")
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PARAM=VALUE",
+            help="Value of a parameter of words that its others are compared with; by default the first. May be "
+            "repeated.",
+        ),
+    ] = None,
+    log: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Metrics and parameters to take logarithms of.")
+    ] = None,
+    interactions: Annotated[
+        bool, typer.Option("--interactions", help="Products of all pairs of parameters as well.")
+    ] = False,
+    standardise: Annotated[
+        bool, typer.Option("--standardise", help="Divide metrics and numeric parameters by their standard deviation.")
+    ] = False,
+    standard_errors: Annotated[
+        bool, typer.Option("--standard-errors", help="Standard errors in the table instead of intervals.")
+    ] = False,
+    format_: Format = Style.text,
+    out: Out = None,
+    caption: Caption = None,
+    label: Label = None,
+    json_: Json = False,
+) -> None:
+    """Regress metrics on the swept parameters, a row a run and a column a metric.
+
+    Numeric parameters are terms as such, words are dummies against a baseline. Every replicate has an effect of its
+    own, since its runs share owners, buyers and noise, and intervals are clustered by replicate (t with as many
+    degrees of freedom as replicates, less one).
+
+    Examples
+    --------
+        dealer regress results/demo --metric revenue --metric welfare --baseline broker.pricing=median
+
+        dealer regress results/my --on broker.pricing,buyers.hospitals.budget.s --interactions
+
+        dealer regress results/my --metric revenue --log revenue,buyers.hospitals.budget.s --format latex --out t.tex
+    """
+    output = Output(format_, json_, out, caption, label)
+    opened = open_results(results)
+    from analysis.compare import check_metrics
+    from analysis.regression import Model, regress, regression_tables
+    from analysis.tables import plain
+
+    parameters = tuple(opened.experiment.sweep if on is None else split_names("--on", on))
+    if not parameters:
+        raise InputError("results: found no swept parameter; a regression needs one")
+    model = Model(
+        check_metrics(opened, tuple(metric or ())),
+        parameters,
+        _baselines(opened, parameters, baseline or []),
+        tuple(split_names("--log", log)) if log is not None else (),
+        interactions,
+        standardise,
+    )
+    coefficients, fits = regress(opened, model)
+    tables = regression_tables(opened, model, coefficients, fits, standard_errors=standard_errors)
+    about = {"baselines": model.baselines, "fits": plain(fits.to_dict("records"))}
+    output.write(tables, coefficients, about)
+
+
+def _baselines(results: Results, parameters: tuple[str, ...], settings: list[str]) -> dict[str, str]:
+    """Baselines by parameter: those given, and the scenario's."""
+    found = {}
+    scenario = results.experiment.comparison
+    if scenario is not None and scenario.by in parameters and isinstance(scenario.baseline, str):
+        found[scenario.by] = scenario.baseline
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or name not in parameters:
+            raise InputError(
+                f"--baseline: found {setting!r}; allowed is PARAM=VALUE with a parameter of {', '.join(parameters)}"
+            )
+        found[name] = value
+    return found

@@ -1,5 +1,6 @@
 """Comparisons against independent statistics, and the coverage of their intervals."""
 
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -19,11 +20,14 @@ METRIC = "revenue"
 def results(revenue, by="broker.pricing", others=None, comparison=None):
     """Results with made-up revenues: a table with columns replicate, level, round, revenue."""
     table = pd.DataFrame(revenue).rename(columns={"level": by})
-    table.insert(0, "run", table.groupby(["replicate", by], sort=False).ngroup())
     if "list_kind" not in table:
         table["list_kind"] = "repaired"
     sweep = {by: list(dict.fromkeys(table[by]))} | (others or {})
-    plan = table.drop_duplicates("run").assign(point=lambda t: t[by].map(sweep[by].index), sample=0)
+    # The plan has every run, the table those that are done.
+    replicates = range(table["replicate"].max() + 1)
+    plan = pd.DataFrame(itertools.product(replicates, *sweep.values()), columns=["replicate", *sweep])
+    plan = plan.assign(run=range(len(plan)), point=lambda t: t["run"] % (len(t) // len(replicates)), sample=0)
+    table = plan.merge(table, on=[name for name in plan if name in table])
     last = ["round", METRIC, "list_kind"]
     order = [c for c in table.columns if c not in last] + last
     design = SimpleNamespace(zip=())
@@ -159,7 +163,7 @@ def test_questions_are_answered_from_the_scenario_or_refused():
     assert plain.baseline == "a"
     with pytest.raises(InputError, match="--baseline: found 'c'; allowed are a, b"):
         question(results(made_up()), baseline="c", metrics=(METRIC,))
-    with pytest.raises(InputError, match=r"--by: found 'seed'; allowed are the swept parameters: broker\.pricing"):
+    with pytest.raises(InputError, match=r"--by: found 'seed'; allowed are the swept lists: broker\.pricing"):
         question(results(made_up()), by="seed")
     with pytest.raises(InputError, match="--metric: found 'profit'; allowed are owners_taking_part, answers"):
         question(results(made_up()), metrics=("profit",))
