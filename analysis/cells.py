@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.compare import parameter_label
 from analysis.intervals import holm, paired_p_value, t_quantile
-from scenarios.design import contexts, level
+from scenarios.design import level
 from scenarios.experiment import Experiment
 from scenarios.store import Results
 
@@ -62,7 +62,8 @@ def parameters(experiment: Experiment) -> dict[str, Parameter]:
     """The swept parameters by name, in the order of the sweep."""
     found = {}
     for name, swept in experiment.sweep.items():
-        shown = [level(value) for value in swept] if isinstance(swept, list) else []
+        # A list that is zipped with another may hold a value twice.
+        shown = list(dict.fromkeys(level(value) for value in swept)) if isinstance(swept, list) else []
         if any(isinstance(value, str) for value in shown):  # the plan's column is text then
             shown = list(map(str, shown))
         together = next((group for group in experiment.design.zip if name in group), (name,))
@@ -178,15 +179,11 @@ def difference_cells(
         As `estimates` gives it, without cells of the baseline, with `p_value` (paired t test) and `p_holm` (the same,
         corrected by Holm's procedure for all cells).
     """
-    values = results.table("rounds").groupby("run")[metric].mean()
-    plan = results.plan.assign(value=results.plan["run"].map(values))
-    plan["context"] = contexts(results.experiment, plan, by.name)
-    pairs = ["replicate", "context"]
-    at_baseline = plan[plan[by.name] == baseline].set_index(pairs)["value"]
-    others = plan[plan[by.name] != baseline]
-    others = others.assign(value=others["value"] - at_baseline.reindex(pd.MultiIndex.from_frame(others[pairs])).array)
-    cells = others.groupby([*keys, "replicate"])["value"]
-    differences = cells.mean().where(cells.count() == cells.size()).dropna()
+    values = cell_means(results, results.table("rounds"), [metric], keys)[metric]
+    compared = values[values.index.get_level_values(by.name) != baseline]
+    # A cell and its baseline hold the same other parameters, so this is the mean difference of paired runs.
+    at_baseline = values.xs(baseline, level=by.name).reindex(compared.index.droplevel(list(keys).index(by.name)))
+    differences = (compared - at_baseline.to_numpy()).dropna()
     found = estimates(differences)
     samples = differences.groupby(level=list(keys))
     found["p_value"] = samples.agg(lambda sample: paired_p_value(sample.to_numpy()))

@@ -54,6 +54,7 @@ def publication_style() -> Iterator[None]:
         "axes.grid.axis": "y",
         "axes.axisbelow": True,
         "grid.color": "#E5E5E5",
+        "hatch.linewidth": 0.6,
         "legend.frameon": False,
         "figure.facecolor": "white",
         "svg.hashsalt": "dealer",
