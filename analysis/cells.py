@@ -182,7 +182,7 @@ def difference_cells(
     values = cell_means(results, results.table("rounds"), [metric], keys)[metric]
     compared = values[values.index.get_level_values(by.name) != baseline]
     # A cell and its baseline hold the same other parameters, so this is the mean difference of paired runs.
-    at_baseline = values.xs(baseline, level=by.name).reindex(compared.index.droplevel(list(keys).index(by.name)))
+    at_baseline = values.xs(baseline, level=by.name).reindex(compared.droplevel(by.name).index)
     differences = (compared - at_baseline.to_numpy()).dropna()
     found = estimates(differences)
     samples = differences.groupby(level=list(keys))

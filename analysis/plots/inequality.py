@@ -45,28 +45,26 @@ def lorenz(results: Results, by: Parameter | None = None) -> Figure:
         "owners": (_payouts, "Payouts to owners", "share of owners, least paid first", "share of payouts"),
         "sales": (_surplus, "Buyers' surplus", "share of buyers, least surplus first", "share of surplus"),
     }
-    shown = [kind for table, kind in kinds.items() if table in results.experiment.tables]
-    if not shown:
+    kept = [kind for table, kind in kinds.items() if table in results.experiment.tables]
+    if not kept:
         raise InputError(
             f"results: {str(results.folder)!r} has neither the table 'owners' nor 'sales', whose payouts and surplus "
             'Lorenz curves show; run it with tables = ["rounds", "owners", "sales"]'
         )
     with publication_style():
-        figure, grid = panels(len(shown), columns=2, height=3.5, extra=0.3, sharex=False, sharey=False)
-        for axes, (amounts, title, x, y) in zip(grid, shown, strict=True):
+        figure, grid = panels(len(kept), columns=2, height=3.5, extra=0.3, sharex=False, sharey=False)
+        for axes, (amounts, title, x, y) in zip(grid, kept, strict=True):
             places, curves = _curves(amounts(results))
             means = cell_means(results, curves, list(map(str, curves.columns[1:])), [] if by is None else [by.name])
             axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
             for position, (value, own) in enumerate(by_level(means, by)):
                 sample = own["gini"].dropna().to_numpy()
-                gini_ = (
-                    f"Gini {number(sample.mean())} \u00b1 {number(t_half_width(sample))}" if len(sample) else "no curve"
-                )
+                shown = f"{value}: {_with_interval(sample)}" if value else _with_interval(sample)
                 axes.plot(
                     places,
                     own.drop(columns="gini").mean(),
                     color=line_style(position)["color"],
-                    label=f"{value}: {gini_}" if value else gini_,
+                    label=shown,
                 )
             axes.set_title(title)
             axes.set(xlim=(0, 1), ylim=(min(0, axes.get_ylim()[0]), 1), xlabel=x, ylabel=y)
@@ -77,6 +75,14 @@ def lorenz(results: Results, by: Parameter | None = None) -> Figure:
                 fontsize=8 if by is None or len(by.levels) <= FEW else 6,
             )
         return figure
+
+
+def _with_interval(coefficients: np.ndarray) -> str:
+    """Mean Gini coefficient and half the width of its 95% interval, where there are several."""
+    if len(coefficients) == 0:
+        return "no curve"
+    half = t_half_width(coefficients)
+    return f"Gini {number(coefficients.mean())}" + ("" if np.isnan(half) else f" \u00b1 {number(half)}")
 
 
 def _payouts(results: Results) -> pd.Series:

@@ -11,6 +11,7 @@ from analysis.compare import METRICS, Question, compare
 from analysis.plots.style import (
     EPSILON,
     GREY,
+    MOST_BANDS,
     PALETTE,
     WIDE,
     WIDTH,
@@ -42,7 +43,7 @@ def metric_by_level(results: Results, asked: Question, metric: str) -> Figure:
         y = np.arange(len(rows))[::-1]
         for axes, name, title in (
             (means, "mean", f"{label}, mean"),
-            (differences, "difference", f"Difference to {asked.baseline}, paired by replicate"),
+            (differences, "difference", f"Difference to {shown_level(asked.baseline)}, paired by replicate"),
         ):
             low, high = ("low", "high") if name == "mean" else ("difference_low", "difference_high")
             shown = rows[name].astype(float).to_numpy()
@@ -96,6 +97,8 @@ def welfare_split(results: Results, by: Parameter | None = None) -> Figure:
 def price_ladder(results: Results, by: Parameter | None = None, panel: Parameter | None = None) -> Figure:
     """Posted prices by privacy level in the last round, mean over replicates with the middle 80%.
 
+    More than eight lines have no bands.
+
     Parameters
     ----------
     results : Results
@@ -116,8 +119,9 @@ def price_ladder(results: Results, by: Parameter | None = None, panel: Parameter
                 if mean.isna().all():
                     continue
                 axes.plot(mean.index, mean, **style, label=value)
-                band = prices.quantile(0.1), prices.quantile(0.9)
-                axes.fill_between(mean.index, *band, color=style["color"], alpha=0.12, linewidth=0)
+                if by is None or len(by.levels) <= MOST_BANDS:
+                    band = prices.quantile(0.1), prices.quantile(0.9)
+                    axes.fill_between(mean.index, *band, color=style["color"], alpha=0.12, linewidth=0)
             axes.set_title(panel_title(panel, shown))
             values_axis(axes, versions["epsilon"])
             if posted["price"].max() > WIDE * posted["price"].min():

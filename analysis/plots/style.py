@@ -37,6 +37,8 @@ CHARACTER, LINE, KEY = 0.08, 0.19, 0.6
 EPSILON = "privacy level (eps)"
 #: Width of a figure that fills the text of a page, in inches.
 WIDTH = 7.2
+#: More lines than this have no bands around them, which would hide each other.
+MOST_BANDS = 8
 #: Points of a bent line.
 CURVE = 40
 
@@ -154,6 +156,7 @@ def legend_beside(figure: Figure, axes: Axes, title: str) -> None:
     longest = max(map(len, [*labels, title]))
     if longest > LONG_NAME or (len(labels) + 1) * LINE > figure.get_figheight():
         columns = max(1, int(figure.get_figwidth() / (KEY + CHARACTER * longest)))
+        figure.set_figheight(figure.get_figheight() + LINE * math.ceil(len(labels) / columns))
         legend = figure.legend(handles, labels, loc="outside upper left", ncols=columns, title=title)
     else:
         legend = figure.legend(handles, labels, loc="outside right upper", title=title)
