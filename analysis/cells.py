@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.compare import parameter_label
 from analysis.intervals import holm, paired_p_value, t_quantile
 from scenarios.design import level
+from scenarios.errors import InputError
 from scenarios.experiment import Experiment
 from scenarios.store import Results
 
@@ -94,10 +95,20 @@ def cell_means(
     DataFrame
         Indexed by keys, replicate and within. Replicates that lack a run of the cell are left out, and a mean is NaN
         where it is undefined for a run: cells would be of unlike runs.
+
+    Raises
+    ------
+    InputError
+        If no replicate has all runs of a cell.
     """
     runs = table.groupby(["run", *within])[list(columns)].mean().reset_index()
     plan = results.plan[["run", "replicate", *keys]].assign(done=results.plan["status"] == "done")
     whole = plan[plan.groupby([*keys, "replicate"])["done"].transform("all")]
+    if whole.empty:
+        raise InputError(
+            f"results: {str(results.folder)!r} has no complete replicate{' at any value of ' * bool(keys)}"
+            f"{' and '.join(keys)} yet; its means are over replicates whose runs are all done"
+        )
     cells = whole.merge(runs, on="run").groupby([*keys, "replicate", *within])[list(columns)]
     return cells.mean().where(cells.count().eq(cells.size(), axis=0))
 
@@ -152,7 +163,8 @@ def shown_level(value: str | float | int) -> str:
 
 def metric_cells(results: Results, metric: str, keys: Sequence[str], within: Sequence[str] = ()) -> pd.DataFrame:
     """Mean of a metric over replicates in each cell, as `estimates` gives it."""
-    return estimates(cell_means(results, results.table("rounds"), [metric], keys, within)[metric])
+    values = cell_means(results, results.table("rounds"), [metric], keys, within)[metric]
+    return estimates(_defined(values, metric))
 
 
 def difference_cells(
@@ -183,9 +195,15 @@ def difference_cells(
     compared = values[values.index.get_level_values(by.name) != baseline]
     # A cell and its baseline hold the same other parameters, so this is the mean difference of paired runs.
     at_baseline = values.xs(baseline, level=by.name).reindex(compared.droplevel(by.name).index)
-    differences = (compared - at_baseline.to_numpy()).dropna()
+    differences = _defined((compared - at_baseline.to_numpy()).dropna(), metric)
     found = estimates(differences)
     samples = differences.groupby(level=list(keys))
     found["p_value"] = samples.agg(lambda sample: paired_p_value(sample.to_numpy()))
     found["p_holm"] = holm(found["p_value"].to_numpy())
     return found
+
+
+def _defined(values: pd.Series, metric: str) -> pd.Series:
+    if values.isna().all():
+        raise InputError(f"--metric: found {metric!r}, which is undefined in all runs that this is about")
+    return values

@@ -26,6 +26,7 @@ from analysis.plots.style import (
     thousands,
     values_axis,
 )
+from scenarios.errors import InputError
 from scenarios.store import Results
 
 LOST = "#BBBBBB"
@@ -36,6 +37,8 @@ MOSTLY = 0.5
 def metric_by_level(results: Results, asked: Question, metric: str) -> Figure:
     """Mean of a metric at each value, and its paired difference to the baseline, with 95% t intervals."""
     rows = compare(results, Question(asked.by, asked.levels, asked.baseline, (metric,)))
+    if rows["mean"].isna().all():
+        raise InputError(f"--metric: found {metric!r}, which no complete replicate has at any value of {asked.by}")
     label, unit = METRICS.get(metric, (metric, ""))
     with publication_style():
         figure = new_figure(WIDTH, 1.2 + 0.32 * len(rows))

@@ -51,6 +51,9 @@ def _runs(subject: Subject, rows: pd.DataFrame) -> Iterator[str]:
 
 def _intervals(subject: Subject, rows: pd.DataFrame) -> Iterator[str]:
     least = int(rows["replicates"].min())
+    if least == 0:
+        own = rows[(rows["replicates"] == 0) & (rows["metric"] == subject.metrics[0])]
+        yield f"A replicate counts where none of its runs is missing: there is none{_at(subject, own)}."
     if least < 2:
         yield "With fewer than two replicates there are no intervals."
     elif least < MIN_BOOTSTRAP:
@@ -62,11 +65,17 @@ def _intervals(subject: Subject, rows: pd.DataFrame) -> Iterator[str]:
     own = rows[rows["metric"] == metric]
     wide = own[(own["high"] - own["low"]) / 2 > WIDE * own["mean"].abs()]
     if len(wide):
-        at = "" if subject.question is None else f" at {subject.question.label} = {', '.join(map(str, wide['level']))}"
         yield (
-            f"The interval of {METRICS.get(metric, (metric, ''))[0].lower()} is wider than {WIDE:.0%} of the mean{at}; "
+            f"The interval of {METRICS.get(metric, (metric, ''))[0].lower()} is wider than {WIDE:.0%} of the mean{_at(subject, wide)}; "
             "more replicates would narrow it."
         )
+
+
+def _at(subject: Subject, rows: pd.DataFrame) -> str:
+    """Which values of the compared parameter rows are of."""
+    if subject.question is None or rows.empty:
+        return ""
+    return f" at {subject.question.label} = {', '.join(map(str, rows['level']))}"
 
 
 def _stopping(results: Results) -> Iterator[str]:

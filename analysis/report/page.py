@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
+from matplotlib.figure import Figure
 
 from analysis import plots
 from analysis.compare import Question
@@ -15,6 +16,7 @@ from analysis.report.caveats import caveats
 from analysis.report.figures import Drawing, drawings
 from analysis.report.subject import Subject
 from analysis.report.tables import Shown, answers, regressions
+from scenarios.errors import InputError
 from scenarios.store import Results
 
 
@@ -43,16 +45,20 @@ def write_report(results: Results, asked: Question | None = None, metrics: tuple
     more = regressions(subject)
     for table in [*shown, *more]:
         _write_table(table, results.folder / "tables")
+    figures, left_out = _figures(subject, results.folder / "figures")
+    warnings = caveats(subject, rows)
+    if left_out:
+        warnings.append(f"Figures that have no complete replicate to show are left out: {', '.join(left_out)}.")
     environment = Environment(loader=PackageLoader("analysis"), autoescape=select_autoescape(), trim_blocks=True)
     html = environment.get_template("report.html").render(
         experiment=results.experiment,
         key=shown[0],
         tables=[*shown[1:], *more],
-        figures=[_embedded(drawing, results.folder / "figures") for drawing in drawings(subject)],
+        figures=figures,
         plan=plan_summary(results),
         sampling=SAMPLING[results.experiment.design.sampling],
         swept=swept_parameters(results),
-        warnings=caveats(subject, rows),
+        warnings=warnings,
         parameters=shown_parameters(results),
         provenance=results.provenance,
         folder=results.folder.name,
@@ -69,9 +75,21 @@ def _write_table(shown: Shown, folder: Path) -> None:
         (folder / f"{shown.name}.{ending}").write_text(text + "\n", encoding="utf-8")
 
 
-def _embedded(drawing: Drawing, folder: Path) -> dict[str, str]:
+def _figures(subject: Subject, folder: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Figures as the page has them, and the names of those that have no complete replicate to show."""
+    found, left_out = [], []
+    for drawing in drawings(subject):
+        try:
+            figure = drawing.draw()
+        except InputError:
+            left_out.append(drawing.name)
+        else:
+            found.append(_embedded(drawing, figure, folder))
+    return found, left_out
+
+
+def _embedded(drawing: Drawing, figure: Figure, folder: Path) -> dict[str, str]:
     """A figure as the page has it, after its files are written."""
-    figure = drawing.draw()
     # The layout is solved once, not anew for each file.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

@@ -115,7 +115,10 @@ def _summary(subject: Subject) -> pd.DataFrame:
     """Metrics over all runs: the mean with its interval over replicates, and the spread over design points."""
     metrics = list(subject.metrics)
     results = subject.results
-    replicates = cell_means(results, results.table("rounds"), metrics, [])
+    try:
+        replicates = cell_means(results, results.table("rounds"), metrics, [])
+    except InputError:  # none is complete yet
+        replicates = pd.DataFrame(columns=metrics, dtype=float)
     points = run_means(results, subject.metrics).groupby("point")[metrics].mean()
     rows = []
     for metric in metrics:
