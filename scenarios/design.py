@@ -186,10 +186,9 @@ def _axes(experiment: Experiment) -> list[list[dict[str, Any]]]:
 def _drawn(experiment: Experiment, name: str, u: np.ndarray) -> list[float] | list[int]:
     """Values of a range at probabilities; those of a discrete distribution are whole numbers."""
     attribute = experiment.ranges[name]
-    low, high = attribute.support()
     values = attribute.quantiles(np.maximum(u, SMALLEST_UNIFORM))
-    # The ends of a bounded range are reached: Morris' trajectories begin and end there.
-    values = np.where((u == 0) & np.isfinite(low), low, np.where((u == 1) & np.isfinite(high), high, values))
+    # Morris' trajectories reach the ends of a range; SciPy's quantile at 0 of a discrete one is below its lower end.
+    values = np.where(u == 0, attribute.support()[0], values)
     return [int(value) for value in values] if attribute.discrete else [float(value) for value in values]
 
 

@@ -146,11 +146,6 @@ def write_text(file: Path, text: str) -> None:
         raise InputError(f"--out: {str(file)!r} cannot be written: {error.strerror or error}") from None
 
 
-def pause() -> float:
-    """Seconds between two states of a progress bar."""
-    return 0.1 if sys.stderr.isatty() else 60
-
-
 def processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
