@@ -34,6 +34,8 @@ TINY = 1e-300
 LONG_NAME = 18
 #: Width of a letter, height of a line of a legend, and width of its key, in inches.
 CHARACTER, LINE, KEY = 0.08, 0.19, 0.6
+#: Room between two turned labels, in inches.
+TURNED = 0.24
 EPSILON = "privacy level (eps)"
 #: Width of a figure that fills the text of a page, in inches.
 WIDTH = 7.2
@@ -164,16 +166,18 @@ def legend_beside(figure: Figure, axes: Axes, title: str) -> None:
 
 
 def turn_labels(figure: Figure, grid: list[Axes]) -> None:
-    """Turn the labels of x axes where they would run into each other."""
+    """Lay a figure out, and turn the labels of its x axes if they would meet; of many, leave some out."""
     figure.draw_without_rendering()
+    rows = [[label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()] for axes in grid]
+    if not any(left.x1 + 4 > right.x0 for boxes in rows for left, right in itertools.pairwise(boxes)):
+        return
     for axes in grid:
-        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
-        if any(left.x1 + 4 > right.x0 for left, right in itertools.pairwise(boxes)):
-            for turned in grid:
-                turned.tick_params(axis="x", labelrotation=35)
-                for label in turned.get_xticklabels():
-                    label.set(ha="right", rotation_mode="anchor")
-            return
+        labels = axes.get_xticklabels()
+        every = math.ceil(len(labels) * TURNED * figure.dpi / axes.get_window_extent().width)
+        axes.tick_params(axis="x", labelrotation=35)
+        for position, label in enumerate(labels):
+            label.set(ha="right", rotation_mode="anchor", visible=position % every == 0)
+    figure.draw_without_rendering()
 
 
 def values_axis(axes: Axes, values: ArrayLike) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,6 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 
 from analysis.cells import SIGNIFICANCE, Parameter, by_level, difference_cells, metric_cells, parameters, shown_level
@@ -184,6 +185,17 @@ def _against(axes: Axes, cells: pd.DataFrame, x: Parameter, by: Parameter | None
     thousands(axes.yaxis)
 
 
+@dataclass(frozen=True)
+class _Number:
+    """A number that belongs into a cell, and how it looks."""
+
+    axes: Axes
+    x: float
+    y: float
+    text: str
+    look: dict[str, Any]
+
+
 def _maps(
     cells: pd.DataFrame,
     panel: Parameter | None,
@@ -202,7 +214,7 @@ def _maps(
         len(maps), columns=2 if pointwise or len(x.levels) > FEW_COLUMNS else 3, height=height, extra=0.9
     )
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    written: list[Annotation] = []
+    written: list[_Number] = []
     for axes, (value, own) in zip(grid, maps, strict=True):
         axes.grid(visible=False)
         axes.set_title(panel_title(panel, value))
@@ -223,7 +235,8 @@ def _maps(
         figure.legend([crossed if pointwise else hatched], [label], loc="outside lower left")
     if not x.is_range:
         turn_labels(figure, grid)
-    _fit(figure, written, len(x.levels))
+    if written:
+        _write(written, len(x.levels))
     return figure
 
 
@@ -233,8 +246,8 @@ def _insignificant(cells: pd.DataFrame) -> pd.Series:
 
 def _cells(
     axes: Axes, means: pd.Series, marked: pd.Series, x: Parameter, y: Parameter, norm: Normalize, colours: str
-) -> list[Annotation]:
-    """A coloured cell for every pair of values; returns the numbers written into them."""
+) -> list[_Number]:
+    """A coloured cell for every pair of values; returns the numbers that belong into them."""
     rows, columns = _upwards(y), x.ordered
     columns, rows = x.ordered, _upwards(y)
     grid = pd.MultiIndex.from_product([columns, rows])
@@ -250,21 +263,14 @@ def _cells(
     written = []
     for (row, column), value in np.ndenumerate(values):
         colour = EMPTY if math.isnan(value) else colormaps[colours](norm(value))
-        box = None
         if hatched[row, column]:
             axes.add_patch(Rectangle((column, row), 1, 1, facecolor="none", edgecolor=GREY, hatch=HATCH, linewidth=0))
-            box = {"facecolor": colour, "linewidth": 0, "pad": 1}
         dark = not math.isnan(value) and np.dot(colour[:3], LUMINANCE) < DARK
-        written.append(
-            axes.annotate(
-                number(value),
-                (column + 0.5, row + 0.5),
-                ha="center",
-                va="center",
-                color="white" if dark else "black",
-                bbox=box,
-            )
-        )
+        look = {
+            "color": "white" if dark else "black",
+            "bbox": {"facecolor": colour, "linewidth": 0, "pad": 1} if hatched[row, column] else None,
+        }
+        written.append(_Number(axes, column + 0.5, row + 0.5, number(value), look))
     return written
 
 
@@ -297,19 +303,19 @@ def _upwards(y: Parameter) -> tuple[str | float | int, ...]:
     return y.ordered if y.is_numeric else y.ordered[::-1]
 
 
-def _fit(figure: Figure, written: list[Annotation], columns: int) -> None:
-    """Make the numbers in cells as large as the cells allow; where they allow none, leave them out."""
-    if not written:
-        return
-    figure.draw_without_rendering()
-    room = min(axes.get_window_extent().width for axes in figure.axes[:-1]) / columns
+def _write(written: list[_Number], columns: int) -> None:
+    """Write numbers into cells, as large as the cells allow; where they allow none, leave them out."""
+    room = min(own.axes.get_window_extent().width for own in written) / columns
+    longest = max(written, key=lambda own: len(own.text))
     for size in NUMBER_SIZES:
-        for annotation in written:
-            annotation.set_fontsize(size)
-        if max(annotation.get_window_extent().width for annotation in written) < ROOM * room:
+        trial = longest.axes.text(0, 0, longest.text, fontsize=size)
+        width = trial.get_window_extent().width
+        trial.remove()
+        if width < ROOM * room:
+            for own in written:
+                text = own.axes.text(own.x, own.y, own.text, fontsize=size, ha="center", va="center", **own.look)
+                text.set_in_layout(False)  # within the cells it needs no room
             return
-    for annotation in written:
-        annotation.remove()
 
 
 def _replicates(cells: pd.DataFrame) -> str:

@@ -65,9 +65,10 @@ def _intervals(subject: Subject, rows: pd.DataFrame) -> Iterator[str]:
     own = rows[rows["metric"] == metric]
     wide = own[(own["high"] - own["low"]) / 2 > WIDE * own["mean"].abs()]
     if len(wide):
+        name = METRICS.get(metric, (metric, ""))[0].lower()
         yield (
-            f"The interval of {METRICS.get(metric, (metric, ''))[0].lower()} is wider than {WIDE:.0%} of the mean{_at(subject, wide)}; "
-            "more replicates would narrow it."
+            f"The interval of {name} is wider than {WIDE:.0%} of the mean{_at(subject, wide)}; more replicates would "
+            "narrow it."
         )
 
 
