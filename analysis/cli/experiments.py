@@ -146,10 +146,10 @@ def run(
             err=True,
         )
     if len(failed) < len(results.plan):
-        if experiment.sweep:
+        if experiment.levels:
             from analysis.compare import question
 
-            asked = question(results, None if experiment.comparison else next(iter(experiment.sweep)))
+            asked = question(results, None if experiment.comparison else next(iter(experiment.levels)))
             print_comparison(results, asked, asked.metrics[:1])
         if report:
             show_report(results, None, None)

@@ -62,7 +62,12 @@ def compare_(
 
 @app.command()
 def report(results: Folder, by: By = None, baseline: Baseline = None, metric: Metrics = None) -> None:
-    """Write the figures and report.html of a results folder again."""
+    """Write figures, tables and report.html of a results folder again.
+
+    The page compares the values of one swept list; where none is swept it sums up the metrics.
+
+    Example: dealer report results/demo --by broker.pricing --baseline median --metric revenue --metric welfare
+    """
     show_report(open_results(results), by, baseline, tuple(metric or ()))
 
 
@@ -104,18 +109,16 @@ def export(
 
 
 def show_report(results: Results, by: str | None, baseline: str | None, metrics: tuple[str, ...] = ()) -> None:
-    """Write the report, or say why there is none."""
+    """Write the report, and say where it is."""
+    from analysis.compare import question
     from analysis.report import write_report
 
-    if not results.experiment.sweep:
-        typer.echo(f"Tables are in {results.folder}; a report compares swept parameters, and none was swept.")
-        return
-    from analysis.compare import question
-
-    if by is None and results.experiment.comparison is None:
-        by = next(iter(results.experiment.sweep))
+    levels, comparison = results.experiment.levels, results.experiment.comparison
+    if by is None and comparison is None and levels:
+        by = next(iter(levels))
+    asked = question(results, by, baseline, metrics) if levels or by is not None or baseline is not None else None
     try:
-        page = write_report(results, question(results, by, baseline, metrics))
+        page = write_report(results, asked, metrics)
     except OSError as error:
         raise InputError(f"results: the report cannot be written: {error}") from None
     typer.echo(f"Report: {page}")
