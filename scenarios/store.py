@@ -319,6 +319,8 @@ def _whole(path: Path) -> Iterator[Path]:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         yield temporary
+        with temporary.open("rb+") as file:  # so that a power cut does not leave the name without the content
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -305,6 +305,22 @@ def test_outcomes_that_could_not_be_written_are_written_if_the_disk_allows_again
     assert assert_part_of(results.folder, undisturbed) == 16
 
 
+def test_runs_whose_plan_could_not_be_written_are_not_called_done(undisturbed, tmp_path, monkeypatch):
+    results = Results.create(tmp_path / "cheap", scenario())
+    real = store.write_parquet
+
+    def no_plan(frame, path):
+        if path.name == "plan.parquet" and (results.folder / "rounds").exists():
+            raise OSError(28, "No space left on device")
+        real(frame, path)
+
+    monkeypatch.setattr(store, "write_parquet", no_plan)
+    with pytest.raises(RunError, match="No space left"):
+        run_experiment(results)
+    assert (results.plan["status"] == "pending").all()
+    assert assert_part_of(results.folder, undisturbed) == 0
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(tmp_path, monkeypatch):
     folder = tmp_path / "cheap"
     results = Results.create(folder, scenario())
