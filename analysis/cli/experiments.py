@@ -26,7 +26,7 @@ from analysis.cli.app import (
     split_names,
 )
 from analysis.cli.progress import Progress
-from analysis.cli.results import print_comparison, show_report
+from analysis.cli.show import print_comparison, show_report
 from scenarios.errors import InputError
 
 if TYPE_CHECKING:
