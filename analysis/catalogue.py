@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from analysis.curves import summary
+from analysis.tables import markdown_table
 from scenarios.experiment import library
 from simulator.agents import buyer_behaviours, owner_behaviours
 from simulator.config import DATASETS
@@ -62,8 +65,9 @@ def markdown_tables(shown: Mapping[str, list[tuple[str, str, str]]]) -> str:
     blocks = []
     for kind, rows in shown.items():
         title, setting = TITLES[kind]
-        lines = [f"## {title}", "", f"Setting: `{setting}`", "", "| name | what it does | source |", "|---|---|---|"]
-        blocks.append("\n".join([*lines, *(f"| `{name}` | {text} | {source} |" for name, text, source in rows)]))
+        cells = [(f"`{name}`", text, source) for name, text, source in rows]
+        table = markdown_table(pd.DataFrame(cells, columns=["name", "what it does", "source"]), align="lll")
+        blocks.append(f"## {title}\n\nSetting: `{setting}`\n\n{table}")
     return "\n\n".join(blocks)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from analysis.intervals import estimate, holm, paired_p_value
 from scenarios.design import level
 from scenarios.errors import InputError
 from scenarios.experiment import DEFAULT_METRICS
@@ -19,15 +17,13 @@ from scenarios.store import Results
 from simulator.log import ROUND_METRICS
 from simulator.streams import Streams
 
-#: Coverage of the intervals.
-CONFIDENCE = 0.95
-#: Resamples of a bootstrap interval.
-RESAMPLES = 9999
-#: Replicates below which resampling them says little.
-MIN_BOOTSTRAP = 8
+#: The value that stands for all runs where nothing is compared.
+ALL = "all runs"
 
 #: Metrics as a reader knows them: name -> (label, unit).
 METRICS = {
+    "owners_taking_part": ("Owners taking part", "owners"),
+    "answers": ("Answers to the survey", "answers per round"),
     "revenue": ("Revenue", "money per round"),
     "expected_revenue": ("Revenue expected from the survey", "money per round"),
     "prediction_error": ("Revenue beyond the survey's prediction", "share of what was expected"),
@@ -40,10 +36,13 @@ METRICS = {
     "deadweight_loss": ("Deadweight loss", "money per round"),
     "efficiency": ("Efficiency", "share of first-best welfare"),
     "allocative_efficiency": ("Allocative efficiency", "share of attainable worth"),
+    "monopoly_revenue": ("Monopoly revenue", "money per round"),
+    "perfect_revenue": ("Revenue of perfect discrimination", "money per round"),
     "hindsight_revenue": ("Revenue of the best list in hindsight", "money per round"),
     "regret": ("Regret against the best list in hindsight", "money per round"),
     "revenue_to_monopoly": ("Revenue over monopoly", "ratio"),
     "revenue_to_perfect": ("Revenue over perfect discrimination", "ratio"),
+    "sales": ("Versions sold", "sales per round"),
     "sell_through": ("Sell-through", "share of buyers"),
     "versions_on_sale": ("Versions for sale", "versions"),
     "data_cost": ("Compensation asked", "money per round"),
@@ -57,6 +56,8 @@ METRICS = {
     "epsilon_composed_mean": ("Privacy spent so far, mean", "eps, composed exactly where Gaussian"),
     "epsilon_composed_max": ("Privacy spent so far, largest", "eps, composed exactly where Gaussian"),
     "owners_spent": ("Owners out of privacy budget", "owners"),
+    "arbitrage_available": ("Saving by the best bundle", "money per round"),
+    "arbitrage_taken": ("Saved by bundles", "money per round"),
     "pricing_fallback": ("Lists fallen back on", "share of rounds"),
 }
 
@@ -84,8 +85,19 @@ class Question:
 
     @property
     def label(self) -> str:
-        """Name of the parameter for a figure: without the section, segments and distributions named."""
-        return self.by.partition(".")[2].replace("_", " ").replace(".", " ") or self.by
+        """Name of the parameter for a figure."""
+        return parameter_label(self.by)
+
+
+def parameter_label(name: str) -> str:
+    """Name of a swept parameter for a figure: without the section, segments and distributions named."""
+    return name.partition(".")[2].replace("_", " ").replace(".", " ") or name
+
+
+def metric_label(metric: str) -> str:
+    """Name of a metric for a figure, with its unit."""
+    label, unit = METRICS.get(metric, (metric, ""))
+    return f"{label} ({unit})" if unit else label
 
 
 def question(
@@ -104,14 +116,17 @@ def question(
     if by is None:
         if scenario is not None:
             by = scenario.by
-        elif len(experiment.sweep) == 1:
-            by = next(iter(experiment.sweep))
+        elif len(experiment.levels) == 1:
+            by = next(iter(experiment.levels))
         else:
-            raise InputError(f"--by is missing; name one of the swept parameters: {swept}")
+            raise InputError(f"--by is missing; name one of the swept lists: {swept}")
+    if by in experiment.sweep and by not in experiment.levels:
+        raise InputError(f"--by: found {by!r}, which is a range; allowed are the swept lists: {swept}")
     if by not in experiment.levels:
-        raise InputError(f"--by: found {by!r}; allowed are the swept parameters: {swept}")
+        raise InputError(f"--by: found {by!r}; allowed are the swept lists: {swept}")
     levels = tuple(dict.fromkeys(results.plan.sort_values("point")[by].tolist()))
-    swept_values = [level(value) for value in experiment.levels[by]]
+    # A list that is zipped with others may hold a value twice.
+    swept_values = list(dict.fromkeys(level(value) for value in experiment.levels[by]))
     if baseline is not None:
         position = _position(baseline, levels)
         if position is None:
@@ -120,21 +135,30 @@ def question(
         position = swept_values.index(level(scenario.baseline))
     else:
         position = 0
+    return Question(by, levels, levels[position], check_metrics(results, metrics))
+
+
+def check_metrics(results: Results, metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """Metrics as asked for, else the scenario's.
+
+    Raises
+    ------
+    InputError
+        If one is not measured.
+    """
+    scenario = results.experiment.comparison
     chosen = metrics or (scenario.metrics if scenario is not None else DEFAULT_METRICS)
     for metric in chosen:
         if metric not in ROUND_METRICS:
             raise InputError(f"--metric: found {metric!r}; allowed are {', '.join(ROUND_METRICS)}")
-    return Question(by, levels, levels[position], tuple(chosen))
+    return tuple(dict.fromkeys(chosen))
 
 
 def compare(results: Results, asked: Question) -> pd.DataFrame:
     """Mean of each metric at each value of a parameter, and the paired difference to the baseline.
 
-    A run's metric is its mean over rounds (rounds where it is undefined left out). Runs of one replicate
-    that differ in other swept parameters are averaged first, so that replicates, which are independent, are
-    the sample; a replicate in which one of those runs is missing or undefined is left out. Differences are
-    taken run by run within a replicate, where everything but the parameter is the same, owners, buyers and
-    noise included.
+    Differences are taken run by run within a replicate, where everything but the parameter is the same, owners,
+    buyers and noise included (see `replicate_means`).
 
     Returns
     -------
@@ -142,32 +166,77 @@ def compare(results: Results, asked: Question) -> pd.DataFrame:
         One row a metric and value: `metric`, `level`, `lists` (what kinds of price list were posted, with their
         shares of the rounds if there are several), `replicates`, `mean`, `low`, `high` (t interval),
         `boot_low`, `boot_high` (bootstrap, BCa), and for the differences to the baseline `pairs`,
-        `difference`, `difference_low`, `difference_high`, `difference_boot_low`, `difference_boot_high` and
-        `p_value` (paired t test). Intervals are of 95%, and NaN where there are fewer than two
+        `difference`, `difference_low`, `difference_high`, `difference_boot_low`, `difference_boot_high`,
+        `p_value` (paired t test) and `p_holm` (the same, corrected by Holm's procedure for the comparisons of
+        this metric with the baseline). Intervals are of 95%, and NaN where there are fewer than two
         replicates, the bootstrap's fewer than eight.
     """
-    by, baseline, metrics = asked.by, asked.baseline, asked.metrics
     rounds = results.table("rounds")
-    others = [key for key in results.experiment.levels if key != by]
-    cells = math.prod(len(results.experiment.levels[key]) for key in others)
-    runs = rounds.groupby(["replicate", *others, by], sort=False)[list(metrics)].mean()
     streams = Streams(results.experiment.seed)
-    lists = {value: _lists(rounds.loc[rounds[by] == value, "list_kind"]) for value in asked.levels}
+    lists = {value: _lists(rounds.loc[rounds[asked.by] == value, "list_kind"]) for value in asked.levels}
+    means = replicate_means(results, asked.by, asked.metrics)
     rows = []
-    for metric in metrics:
-        wide = runs[metric].unstack(by)  # noqa: PD010  # pivot_table would average and drop
+    for metric, wide in means.items():
+        of_metric = []
         for value in asked.levels:
             rng = streams.generator("bootstrap", segment=f"{metric} {value}")
-            sample = _by_replicate(wide[value], cells) if value in wide else np.empty(0)
-            compared = value != baseline and value in wide and baseline in wide
-            pairs = _by_replicate(wide[value] - wide[baseline], cells) if compared else np.empty(0)
+            sample = sample_at(wide, value)
+            pairs = np.empty(0) if value == asked.baseline else sample_at(wide, value, asked.baseline)
             row: dict[str, Any] = {"metric": metric, "level": value, "lists": lists[value], "replicates": len(sample)}
-            row |= dict(zip(("mean", "low", "high", "boot_low", "boot_high"), _estimate(sample, rng), strict=True))
+            row |= dict(zip(("mean", "low", "high", "boot_low", "boot_high"), estimate(sample, rng), strict=True))
             row["pairs"] = len(pairs)
             names = ("", "_low", "_high", "_boot_low", "_boot_high")
-            row |= {f"difference{n}": x for n, x in zip(names, _estimate(pairs, rng), strict=True)}
-            rows.append(row | {"p_value": _p_value(pairs)})
+            row |= {f"difference{n}": x for n, x in zip(names, estimate(pairs, rng), strict=True)}
+            of_metric.append(row | {"p_value": paired_p_value(pairs)})
+        corrected = holm(np.array([row["p_value"] for row in of_metric]))
+        rows += [row | {"p_holm": p} for row, p in zip(of_metric, corrected.tolist(), strict=True)]
     return pd.DataFrame(rows)
+
+
+def run_means(results: Results, metrics: tuple[str, ...]) -> pd.DataFrame:
+    """Metrics of the runs done: means over rounds, of the rounds where they are defined.
+
+    Returns
+    -------
+    DataFrame
+        Columns `run`, `point`, `replicate`, the swept parameters and the metrics; one row a run.
+    """
+    rounds = results.table("rounds")
+    keys = ["run", "point", "replicate", *results.experiment.sweep]
+    return rounds.groupby(keys, sort=False)[list(metrics)].mean().reset_index()
+
+
+def replicate_means(results: Results, by: str | None, metrics: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Each metric's mean in every replicate at each value of a parameter; without one, over `ALL` runs.
+
+    Runs of one replicate that differ in other swept parameters, lists or ranges, are averaged, so that replicates,
+    which are independent, are the sample. Every value meets the same other parameters (but for lists zipped with this
+    one), so differences of these means are the means of the differences between paired runs.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        For each metric a row a replicate, a column a value of the parameter; NaN where one of the runs that would
+        be averaged is missing or undefined. Values that have no finished run are left out.
+    """
+    plan, done = results.plan, run_means(results, metrics)
+    if by is None:
+        by, plan, done = "runs", plan.assign(runs=ALL), done.assign(runs=ALL)
+    planned = plan.groupby(["replicate", by], sort=False).size()
+    runs = done.groupby(["replicate", by], sort=False)
+    found = {}
+    for metric in metrics:
+        defined = runs[metric].count()
+        found[metric] = runs[metric].mean().where(defined == planned[defined.index]).unstack(by)  # noqa: PD010
+    return found
+
+
+def sample_at(means: pd.DataFrame, value: Any, baseline: Any = None) -> np.ndarray:
+    """Replicates' means at a value, or their differences to those at the baseline; undefined ones left out."""
+    if value not in means or (baseline is not None and baseline not in means):
+        return np.empty(0)
+    column = means[value] if baseline is None else means[value] - means[baseline]
+    return column.dropna().to_numpy()
 
 
 def _lists(kinds: pd.Series) -> str:
@@ -185,39 +254,3 @@ def _position(text: str, levels: tuple[str | float | int, ...]) -> int | None:
             if str(value) == text or (not isinstance(value, str) and float(text) == value):
                 return position
     return None
-
-
-def _by_replicate(values: pd.Series, cells: int) -> np.ndarray:
-    """Means over the other swept parameters, of the replicates in which none of their `cells` is missing."""
-    replicates = values.dropna().groupby(level="replicate")
-    return replicates.mean()[replicates.size() == cells].to_numpy()
-
-
-def _estimate(sample: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float, float, float]:
-    """Mean, t interval and bootstrap interval of independent values."""
-    if len(sample) == 0:
-        return (np.nan,) * 5
-    mean = float(sample.mean())
-    if len(sample) == 1:
-        return mean, np.nan, np.nan, np.nan, np.nan
-    if np.ptp(sample) == 0:
-        return (mean,) * 5
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(sample) - 1) * stats.sem(sample))
-    if len(sample) < MIN_BOOTSTRAP:
-        return mean, mean - half, mean + half, np.nan, np.nan
-    with warnings.catch_warnings():
-        # Nearly constant samples have no BCa interval; it comes back as NaN.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        interval = stats.bootstrap(
-            (sample,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa", rng=rng
-        ).confidence_interval
-    return mean, mean - half, mean + half, float(interval.low), float(interval.high)
-
-
-def _p_value(differences: np.ndarray) -> float:
-    if len(differences) < 2:
-        return np.nan
-    if np.ptp(differences) == 0:
-        return 1.0 if differences[0] == 0 else 0.0
-    t = differences.mean() / stats.sem(differences)
-    return float(2 * stats.t.sf(abs(t), len(differences) - 1))

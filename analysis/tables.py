@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +14,35 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from analysis.compare import Question
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table as a reader wants it.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        Texts by heading; the index is not shown.
+    notes : tuple of str
+        Sentences that say what the numbers are.
+    foot : int
+        Last rows that are set apart.
+    """
+
+    cells: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    foot: int = 0
+
+
+#: Characters that LaTeX reads as commands, and what prints them.
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "{}$&#%_"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "}
+    | {"<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$"}
+)
+#: Characters below which the heading of a column is not broken into lines.
+HEADING = 12
 
 
 def number(value: float) -> str:
@@ -34,9 +66,21 @@ def amount(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def p_value(value: float) -> str:
+    """A p-value to three decimals."""
+    if math.isnan(value):
+        return "-"
+    return "<0.001" if value < 0.0005 else f"{value:.3f}"
+
+
+def bounds(low: float, high: float) -> str:
+    """An interval alone."""
+    return "-" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+
+
 def interval(mean: float, low: float, high: float) -> str:
     """A mean with its interval."""
-    return number(mean) if math.isnan(low) else f"{number(mean)} [{number(low)}, {number(high)}]"
+    return number(mean) if math.isnan(low) else f"{number(mean)} {bounds(low, high)}"
 
 
 def key_table(comparison: pd.DataFrame, asked: Question, metric: str) -> pd.DataFrame:
@@ -54,10 +98,8 @@ def key_table(comparison: pd.DataFrame, asked: Question, metric: str) -> pd.Data
         "list": rows["lists"],
         f"{label}" + (f" ({unit})" if unit else ""): _intervals(rows, "mean", "low", "high"),
         f"difference to {asked.baseline}": _intervals(rows, "difference", "difference_low", "difference_high"),
-        "bootstrap interval": [
-            "-" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
-            for low, high in zip(rows["difference_boot_low"], rows["difference_boot_high"], strict=True)
-        ],
+        "bootstrap interval": list(map(bounds, rows["difference_boot_low"], rows["difference_boot_high"])),
+        "p (Holm)": list(map(p_value, rows["p_holm"])),
         "replicates": rows["replicates"].astype(int),
         "pairs": [
             "-" if level == asked.baseline else str(pairs)
@@ -67,8 +109,69 @@ def key_table(comparison: pd.DataFrame, asked: Question, metric: str) -> pd.Data
     return pd.DataFrame(shown).reset_index(drop=True)
 
 
-def text_table(table: pd.DataFrame) -> str:
-    """A table for the terminal."""
+def comparison_tables(comparison: pd.DataFrame, asked: Question, *, brief: bool = False) -> list[Table]:
+    """The tables of a comparison, one a metric.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `analysis.compare.compare`.
+    asked : Question
+        What was compared.
+    brief : bool
+        As papers have them: without the bootstrap's interval, and what is the same in all rows told below.
+    """
+    means = "Mean over rounds and replicates [95% t interval]; differences paired by replicate."
+    tests = "p: paired t tests, corrected by Holm for the comparisons of one metric with the baseline."
+    tables = []
+    for metric in asked.metrics:
+        cells = key_table(comparison, asked, metric)
+        notes = [means, tests]
+        if brief:
+            cells = cells.drop(columns=["bootstrap interval", "pairs"])
+            for name, told in (("replicates", "{} replicates."), ("list", "Price lists: {}.")):
+                if (cells[name] == cells[name].iloc[0]).all():
+                    notes.append(told.format(cells[name].iloc[0]))
+                    cells = cells.drop(columns=name)
+        tables.append(Table(cells, tuple(notes)))
+    return tables
+
+
+def render(
+    tables: Sequence[Table], rows: pd.DataFrame, style: str, *, caption: str | None = None, label: str | None = None
+) -> str:
+    """Tables in one of the formats that the statistics commands write.
+
+    Parameters
+    ----------
+    tables : sequence of Table
+        What a reader sees.
+    rows : DataFrame
+        The numbers behind them, for programs.
+    style : str
+        "text" for the terminal, "markdown", "latex", or "csv": `rows`, with all their digits.
+    caption, label : str, optional
+        Of a single table in LaTeX; see `latex_table`.
+    """
+    if style == "csv":
+        return rows.to_csv(index=False).rstrip("\n")
+    blocks = []
+    for position, table in enumerate(tables):
+        # Notes that several tables in a row share are told once, below the last of them.
+        told = () if position + 1 < len(tables) and tables[position + 1].notes == table.notes else table.notes
+        match style:
+            case "latex":
+                cells = table.cells
+                blocks.append(latex_table(cells, caption=caption, label=label, notes=table.notes, foot=table.foot))
+            case "markdown":
+                blocks += [markdown_table(table.cells), " ".join(told)]
+            case _:
+                blocks += [text_table(table.cells, table.foot), "\n".join(told)]
+    return "\n\n".join(filter(None, blocks))
+
+
+def text_table(table: pd.DataFrame, foot: int = 0) -> str:
+    """A table for the terminal, its last `foot` rows set apart."""
     columns = []
     for name in table.columns:
         cells = [str(cell) for cell in table[name]]
@@ -76,7 +179,87 @@ def text_table(table: pd.DataFrame) -> str:
         left = name == table.columns[0]
         columns.append([text.ljust(width) if left else text.rjust(width) for text in [str(name), *cells]])
     lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+    rule = "-" * max(map(len, lines))
+    last = len(lines) - foot
+    return "\n".join([lines[0], rule, *lines[1:last], *([rule] if foot else []), *lines[last:]])
+
+
+def markdown_table(table: pd.DataFrame, *, align: str | None = None) -> str:
+    """A table in Markdown; its cells may hold Markdown themselves.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Cells as they are to be read; the index is left out.
+    align : str, optional
+        A letter a column, "l" or "r"; by default the first column is on the left, the others on the right.
+    """
+    rules = ["---:" if side == "r" else "---" for side in _sides(table, align)]
+    lines = [[_in_row(name) for name in table.columns], rules]
+    lines += [[_in_row(cell) for cell in row] for row in table.itertuples(index=False)]
+    rows = ["| " + " | ".join(cells) + " |" for cells in lines]
+    rows[1] = rows[1].replace(" ", "")
+    return "\n".join(rows)
+
+
+def latex_table(
+    table: pd.DataFrame,
+    *,
+    caption: str | None = None,
+    label: str | None = None,
+    notes: Sequence[str] = (),
+    align: str | None = None,
+    foot: int = 0,
+) -> str:
+    r"""A table in LaTeX, to be read in by ``\input``; the package booktabs is all it needs.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Cells as they are to be read; the index is left out. Characters that LaTeX reads as commands are escaped, a
+        hyphen before a digit is a minus sign, and a cell "-" a dash.
+    caption : str, optional
+        With it the table floats; without it is the tabular alone, to stand in a float of one's own.
+    label : str, optional
+        Its name for ``\ref``; needs a caption.
+    notes : sequence of str
+        Sentences under the table, or comments if it does not float.
+    align : str, optional
+        A letter a column, "l" or "r"; by default the first column is on the left, the others on the right.
+    foot : int
+        Last rows that a rule sets apart.
+
+    Examples
+    --------
+    >>> print(latex_table(pd.DataFrame({"pricing": ["dpp_plus"], "difference": ["-3,969 (50%)"]})))
+    \begin{tabular}{lr}
+    \toprule
+    pricing & difference \\
+    \midrule
+    dpp\_plus & $-$3,969 (50\%) \\
+    \bottomrule
+    \end{tabular}
+    """
+    sides = _sides(table, align)
+    rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.itertuples(index=False)]
+    rows = [f"{{}}{row}" if row[0] in "[*" else row for row in rows]  # else an argument of the row's end before it
+    heading = " & ".join(_heading(str(name), table[name], side) for name, side in zip(table, sides, strict=True))
+    body, last = rows[: len(rows) - foot], rows[len(rows) - foot :]
+    tabular = [
+        rf"\begin{{tabular}}{{{sides}}}", r"\toprule", heading + r" \\", r"\midrule",
+        *body, *([r"\midrule", *last] if last else []), r"\bottomrule", r"\end{tabular}",
+    ]  # fmt: skip
+    if caption is None:
+        return "\n".join([*(f"% {' '.join(note.split())}" for note in notes), *tabular])
+    above = [r"\begin{table}[htbp]", r"\centering", rf"\caption{{{latex_text(caption)}}}"]
+    above += [rf"\label{{{label}}}"] if label is not None else []
+    below = [r"\par\smallskip", rf"{{\footnotesize {latex_text(' '.join(notes))}\par}}"] if notes else []
+    return "\n".join([*above, *tabular, *below, r"\end{table}"])
+
+
+def latex_text(text: str) -> str:
+    """A text as LaTeX prints it, a hyphen before a number as a minus sign."""
+    return re.sub(r"(?<![\w)\]}.])-(?=\.?\d)", "$-$", text.translate(LATEX))
 
 
 def plain(result: Any) -> Any:
@@ -87,11 +270,31 @@ def plain(result: Any) -> Any:
         return {name: plain(part) for name, part in result.items()}
     if isinstance(result, np.ndarray | np.generic):
         return plain(result.tolist())
-    if isinstance(result, dict):
-        return {key: plain(part) for key, part in result.items()}
     if isinstance(result, list | tuple):
         return [plain(part) for part in result]
     return None if isinstance(result, float) and not math.isfinite(result) else result
+
+
+def _sides(table: pd.DataFrame, align: str | None) -> str:
+    return align if align is not None else "l" + "r" * (len(table.columns) - 1)
+
+
+def _in_row(cell: Any) -> str:
+    """A cell of a Markdown table, in which a bar or a line's end would be the cell's own."""
+    return " ".join(str(cell).split()).replace("|", r"\|")
+
+
+def _latex(cell: Any) -> str:
+    return "--" if str(cell) == "-" else latex_text(str(cell))
+
+
+def _heading(name: str, column: pd.Series, side: str) -> str:
+    """A column's heading, broken into lines where it is wider than what stands below."""
+    width = max([HEADING, *(len(str(cell)) for cell in column)])
+    lines = textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False)
+    if len(lines) < 2:
+        return latex_text(name)
+    return rf"\shortstack[{side}]{{" + r"\\".join(f"{{}}{latex_text(line)}" for line in lines) + "}"
 
 
 def _intervals(rows: pd.DataFrame, mean: str, low: str, high: str) -> list[str]:

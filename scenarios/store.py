@@ -162,6 +162,11 @@ class Results:
         write_parquet(plan.reset_index(), self.folder / "plan.parquet")
         self.plan = plan.reset_index()
 
+    def note(self, **facts: Any) -> None:
+        """Keep facts about the whole study beside its scenario."""
+        self.provenance |= facts
+        _write_text(self.folder / "experiment.json", json.dumps(self.provenance, indent=2) + "\n")
+
     def write_traceback(self, run: int, text: str) -> None:
         """Keep the traceback of a failed run."""
         file = self.traceback_file(run)

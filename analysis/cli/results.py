@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,11 +17,9 @@ from analysis.cli.app import (
     open_results,
     split_names,
 )
+from analysis.cli.output import Caption, Format, Label, Out, Output, Style
+from analysis.cli.show import show_report
 from scenarios.errors import InputError
-
-if TYPE_CHECKING:
-    from analysis.compare import Question
-    from scenarios.store import Results
 
 
 @app.command("compare")
@@ -32,28 +28,42 @@ def compare_(
     by: By = None,
     baseline: Baseline = None,
     metric: Metrics = None,
+    format_: Format = Style.text,
+    out: Out = None,
+    caption: Caption = None,
+    label: Label = None,
     json_: Json = False,
 ) -> None:
     """Compare the values of a swept parameter, paired over replicates.
 
-    Means and differences come with 95% t intervals, differences with a bootstrap interval (BCa) as well.
+    Means and differences come with 95% t intervals, differences with a bootstrap interval (BCa) as well, and with
+    the p-value of the paired t test, corrected by Holm for the comparisons of one metric with the baseline.
 
-    Example: dealer compare results/demo --by broker.pricing --baseline median --metric revenue
+    Examples
+    --------
+        dealer compare results/demo --by broker.pricing --baseline median --metric revenue
+
+        dealer compare results/demo --metric revenue --format latex --caption "Revenue by strategy" --out revenue.tex
     """
+    output = Output(format_, json_, out, caption, label)
     from analysis.compare import compare, question
+    from analysis.tables import comparison_tables
 
     opened = open_results(results)
     asked = question(opened, by, baseline, tuple(metric or ()))
-    if json_:
-        rows = json.loads(compare(opened, asked).to_json(orient="records"))
-        typer.echo(json.dumps({"by": asked.by, "baseline": asked.baseline, "rows": rows}))
-    else:
-        print_comparison(opened, asked, asked.metrics)
+    rows = compare(opened, asked)
+    tables = comparison_tables(rows, asked, brief=format_ is Style.latex)
+    output.write(tables, rows, {"by": asked.by, "baseline": asked.baseline})
 
 
 @app.command()
 def report(results: Folder, by: By = None, baseline: Baseline = None, metric: Metrics = None) -> None:
-    """Write the figures and report.html of a results folder again."""
+    """Write figures, tables and report.html of a results folder again.
+
+    The page compares the values of one swept list; where none is swept it sums up the metrics.
+
+    Example: dealer report results/demo --by broker.pricing --baseline median --metric revenue --metric welfare
+    """
     show_report(open_results(results), by, baseline, tuple(metric or ()))
 
 
@@ -92,32 +102,3 @@ def export(
             typer.echo(f"{folder / f'{name}.csv'}: {len(table):,} rows")
     except OSError as error:
         raise InputError(f"--out: {str(folder)!r} cannot be written: {error.strerror or error}") from None
-
-
-def show_report(results: Results, by: str | None, baseline: str | None, metrics: tuple[str, ...] = ()) -> None:
-    """Write the report, or say why there is none."""
-    from analysis.report import write_report
-
-    if not results.experiment.sweep:
-        typer.echo(f"Tables are in {results.folder}; a report compares swept parameters, and none was swept.")
-        return
-    from analysis.compare import question
-
-    if by is None and results.experiment.comparison is None:
-        by = next(iter(results.experiment.sweep))
-    try:
-        page = write_report(results, question(results, by, baseline, metrics))
-    except OSError as error:
-        raise InputError(f"results: the report cannot be written: {error}") from None
-    typer.echo(f"Report: {page}")
-
-
-def print_comparison(results: Results, asked: Question, metrics: Iterable[str]) -> None:
-    """The comparison's tables, one a metric, for the terminal."""
-    from analysis.compare import compare
-    from analysis.tables import key_table, text_table
-
-    table = compare(results, asked)
-    for metric in metrics:
-        typer.echo("\n" + text_table(key_table(table, asked, metric)))
-    typer.echo("\nMean over rounds and replicates [95% t interval]; differences paired by replicate.")

@@ -1,5 +1,6 @@
 """Comparisons against independent statistics, and the coverage of their intervals."""
 
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -8,7 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.compare import Question, _estimate, compare, question
+from analysis.compare import Question, compare, question
+from analysis.intervals import estimate
 from analysis.tables import interval, key_table, number, text_table
 from scenarios.errors import InputError
 
@@ -18,11 +20,14 @@ METRIC = "revenue"
 def results(revenue, by="broker.pricing", others=None, comparison=None):
     """Results with made-up revenues: a table with columns replicate, level, round, revenue."""
     table = pd.DataFrame(revenue).rename(columns={"level": by})
-    table.insert(0, "run", table.groupby(["replicate", by], sort=False).ngroup())
     if "list_kind" not in table:
         table["list_kind"] = "repaired"
     sweep = {by: list(dict.fromkeys(table[by]))} | (others or {})
-    plan = table.drop_duplicates("run").assign(point=lambda t: t[by].map(sweep[by].index), sample=0)
+    # The plan has every run, the table those that are done.
+    replicates = range(table["replicate"].max() + 1)
+    plan = pd.DataFrame(itertools.product(replicates, *sweep.values()), columns=["replicate", *sweep])
+    plan = plan.assign(run=range(len(plan)), point=lambda t: t["run"] % (len(t) // len(replicates)), sample=0)
+    table = plan.merge(table, on=[name for name in plan if name in table])
     last = ["round", METRIC, "list_kind"]
     order = [c for c in table.columns if c not in last] + last
     design = SimpleNamespace(zip=())
@@ -129,9 +134,9 @@ def test_undefined_rounds_are_left_out():
 
 def test_one_replicate_has_no_interval_and_no_value_no_mean():
     rng = np.random.default_rng(0)
-    assert np.isnan(_estimate(np.array([3.0]), rng)[1:]).all()
-    assert np.isnan(_estimate(np.array([]), rng)).all()
-    assert _estimate(np.array([2.0, 2.0, 2.0]), rng) == (2.0,) * 5
+    assert np.isnan(estimate(np.array([3.0]), rng)[1:]).all()
+    assert np.isnan(estimate(np.array([]), rng)).all()
+    assert estimate(np.array([2.0, 2.0, 2.0]), rng) == (2.0,) * 5
 
 
 @pytest.mark.parametrize("draw", ["normal", "exponential"])
@@ -140,7 +145,7 @@ def test_intervals_cover_the_true_mean(draw):
     covered = []
     for _ in range(400):
         sample = rng.normal(1.0, 1.0, 20) if draw == "normal" else rng.exponential(1.0, 20)
-        _, low, high, boot_low, boot_high = _estimate(sample, rng)
+        _, low, high, boot_low, boot_high = estimate(sample, rng)
         covered.append((low <= 1.0 <= high, boot_low <= 1.0 <= boot_high))
     t, boot = np.mean(covered, axis=0)
     # 400 samples measure a coverage of 95% to 1.1 points. Exponential values at n = 20 are known to cost both
@@ -158,7 +163,7 @@ def test_questions_are_answered_from_the_scenario_or_refused():
     assert plain.baseline == "a"
     with pytest.raises(InputError, match="--baseline: found 'c'; allowed are a, b"):
         question(results(made_up()), baseline="c", metrics=(METRIC,))
-    with pytest.raises(InputError, match=r"--by: found 'seed'; allowed are the swept parameters: broker\.pricing"):
+    with pytest.raises(InputError, match=r"--by: found 'seed'; allowed are the swept lists: broker\.pricing"):
         question(results(made_up()), by="seed")
     with pytest.raises(InputError, match="--metric: found 'profit'; allowed are owners_taking_part, answers"):
         question(results(made_up()), metrics=("profit",))
