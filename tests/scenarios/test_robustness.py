@@ -219,6 +219,12 @@ def test_so_many_failures_and_no_more(tmp_path, moody_study):
     assert_same(Results(results.folder), moody_study)
 
 
+@pytest.mark.parametrize("name", ["workers", "max_failures"])
+def test_numbers_below_one_are_refused(undisturbed, name):
+    with pytest.raises(InputError, match=f"^{name}: found 0; allowed is 1 or more$"):
+        run_experiment(undisturbed, **{name: 0})
+
+
 def test_runs_without_rows_stay_done_when_the_rest_of_their_batch_fails(tmp_path):
     """As where nobody bought in the first runs of a batch, and the others failed later."""
     results = Results.create(tmp_path / "cheap", scenario(tables=["rounds"]))
