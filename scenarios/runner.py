@@ -42,7 +42,7 @@ DIED = "its worker process died"
 _turn = threading.RLock()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One run to do: its number, its market and its replicate."""
 
