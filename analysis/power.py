@@ -144,7 +144,8 @@ def paired_power(effect: float, n: int, level: float) -> float:
 
     low, high = np.log(stats.chi2.ppf([1e-14, 1 - 1e-14], df) / df) / 2
     edge = min(max(math.log(max(shift, 1) / critical), low), high)  # about where finding turns into missing
-    return float(sum(integrate.quad(found_at, a, b, limit=200)[0] for a, b in ((low, edge), (edge, high))))
+    total = sum(integrate.quad(found_at, a, b, limit=200)[0] for a, b in ((low, edge), (edge, high)))
+    return min(float(total), 1.0)
 
 
 def sigma_bound(sample: np.ndarray) -> float:

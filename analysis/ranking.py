@@ -139,8 +139,9 @@ def bootstrap_ranks(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.n
     for start in range(0, RESAMPLES, BLOCK):
         draws = rng.multinomial(n, np.full(n, 1 / n), size=min(BLOCK, RESAMPLES - start))
         means = np.round(draws @ samples / (n * scale), 12)
-        better.append(stats.rankdata(-means, method="min", axis=1))
-        worse.append(stats.rankdata(-means, method="max", axis=1))
+        own, others = means[:, :, None], means[:, None, :]
+        better.append(1 + (others > own).sum(axis=2))  # ties have the better rank here...
+        worse.append(k - (others < own).sum(axis=2))  # ...and the worse one here
         leads = better[-1] == 1
         best += (leads / leads.sum(axis=1, keepdims=True)).sum(axis=0)
     tail = (1 - CONFIDENCE) / 2
