@@ -100,14 +100,32 @@ def regress(results: Results, model: Model) -> tuple[pd.DataFrame, pd.DataFrame]
         defined = runs[runs[metric].notna()]
         alone = defined.groupby("replicate")["run"].transform("size") == 1  # nothing to compare it with
         defined = defined[~alone]
-        estimates, fit = _fit(defined, metric, model)
+        estimates, fit = fit_runs(defined, metric, model)
         coefficients.append(estimates)
         fits.append({"metric": metric, "left_out": len(results.plan) - len(defined), **fit})
     order = ["metric", "runs", "left_out", "replicates", "mean", "r2_within"]
     return pd.concat(coefficients, ignore_index=True), pd.DataFrame(fits)[order]
 
 
-def _fit(runs: pd.DataFrame, metric: str, model: Model) -> tuple[pd.DataFrame, dict[str, float]]:
+def fit_runs(runs: pd.DataFrame, metric: str, model: Model) -> tuple[pd.DataFrame, dict[str, float]]:
+    """The regression of one metric; see `regress`.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Columns `point`, `replicate`, the parameters and the metric, which is defined in every row.
+    metric : str
+        What is explained.
+    model : Model
+        By what.
+
+    Returns
+    -------
+    coefficients : DataFrame
+        One row a term.
+    fit : dict
+        Numbers of `runs` and `replicates`, `mean` and `r2_within`.
+    """
     replicates = runs["replicate"].nunique()
     if replicates < 2:
         raise InputError(
@@ -247,7 +265,8 @@ def _notes(results: Results, model: Model, fits: pd.DataFrame, standard_errors: 
         notes.append("Numeric parameters are taken from their mean over the runs.")
     for metric, left_out in zip(fits["metric"], fits["left_out"], strict=True):
         if left_out:
-            notes.append(f"{left_out} runs are left out, failed, not done or without {metric}.")
+            runs = "1 run is" if left_out == 1 else f"{left_out:,} runs are"
+            notes.append(f"{runs} left out, failed, not done or without {metric}.")
     return tuple(notes)
 
 
