@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 #: Coverage of the intervals.
 CONFIDENCE = 0.95
@@ -32,12 +33,16 @@ def t_half_width(sample: np.ndarray) -> float:
         return np.nan
     if np.ptp(sample) == 0:
         return 0.0
-    return float(t_quantile(len(sample)) * stats.sem(sample))
+    return t_quantile(len(sample)) * _standard_error(sample)
 
 
 def t_quantile(n: int) -> float:
     """Standard errors on either side of a mean of n values that its t interval holds."""
-    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1))
+    return float(special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2))
+
+
+def _standard_error(sample: np.ndarray) -> float:
+    return float(np.std(sample, ddof=1)) / math.sqrt(len(sample))
 
 
 def estimate(sample: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float, float, float]:
@@ -90,8 +95,8 @@ def paired_p_value(differences: np.ndarray) -> float:
         return np.nan
     if np.ptp(differences) == 0:
         return 1.0 if differences[0] == 0 else 0.0
-    t = differences.mean() / stats.sem(differences)
-    return float(2 * stats.t.sf(abs(t), len(differences) - 1))
+    t = abs(differences.mean()) / _standard_error(differences)
+    return float(2 * special.stdtr(len(differences) - 1, -t))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
