@@ -22,6 +22,8 @@ ALL = "all runs"
 
 #: Metrics as a reader knows them: name -> (label, unit).
 METRICS = {
+    "owners_taking_part": ("Owners taking part", "owners"),
+    "answers": ("Answers to the survey", "answers per round"),
     "revenue": ("Revenue", "money per round"),
     "expected_revenue": ("Revenue expected from the survey", "money per round"),
     "prediction_error": ("Revenue beyond the survey's prediction", "share of what was expected"),
@@ -34,10 +36,13 @@ METRICS = {
     "deadweight_loss": ("Deadweight loss", "money per round"),
     "efficiency": ("Efficiency", "share of first-best welfare"),
     "allocative_efficiency": ("Allocative efficiency", "share of attainable worth"),
+    "monopoly_revenue": ("Monopoly revenue", "money per round"),
+    "perfect_revenue": ("Revenue of perfect discrimination", "money per round"),
     "hindsight_revenue": ("Revenue of the best list in hindsight", "money per round"),
     "regret": ("Regret against the best list in hindsight", "money per round"),
     "revenue_to_monopoly": ("Revenue over monopoly", "ratio"),
     "revenue_to_perfect": ("Revenue over perfect discrimination", "ratio"),
+    "sales": ("Versions sold", "sales per round"),
     "sell_through": ("Sell-through", "share of buyers"),
     "versions_on_sale": ("Versions for sale", "versions"),
     "data_cost": ("Compensation asked", "money per round"),
@@ -51,6 +56,8 @@ METRICS = {
     "epsilon_composed_mean": ("Privacy spent so far, mean", "eps, composed exactly where Gaussian"),
     "epsilon_composed_max": ("Privacy spent so far, largest", "eps, composed exactly where Gaussian"),
     "owners_spent": ("Owners out of privacy budget", "owners"),
+    "arbitrage_available": ("Saving by the best bundle", "money per round"),
+    "arbitrage_taken": ("Saved by bundles", "money per round"),
     "pricing_fallback": ("Lists fallen back on", "share of rounds"),
 }
 
@@ -78,8 +85,19 @@ class Question:
 
     @property
     def label(self) -> str:
-        """Name of the parameter for a figure: without the section, segments and distributions named."""
-        return self.by.partition(".")[2].replace("_", " ").replace(".", " ") or self.by
+        """Name of the parameter for a figure."""
+        return parameter_label(self.by)
+
+
+def parameter_label(name: str) -> str:
+    """Name of a swept parameter for a figure: without the section, segments and distributions named."""
+    return name.partition(".")[2].replace("_", " ").replace(".", " ") or name
+
+
+def metric_label(metric: str) -> str:
+    """Name of a metric for a figure, with its unit."""
+    label, unit = METRICS.get(metric, (metric, ""))
+    return f"{label} ({unit})" if unit else label
 
 
 def question(

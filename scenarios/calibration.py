@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from scenarios.errors import InputError
+from scenarios.errors import InputError, RunError
+from scenarios.executors import WorkerDied, in_parallel, open_crew
 from scenarios.experiment import market_at
-from scenarios.runner import RunError, in_parallel, one_thread
+from scenarios.runner import one_thread
 from simulator import Market
 from simulator.agents.owner import value_shares
 from simulator.config import MarketConfig
@@ -92,16 +93,16 @@ def calibrate(
         raise InputError(f"replicates: found {replicates}; allowed is 2 or more, since errors are taken across markets")
     levels = np.union1d(EPSILONS, market.broker.epsilons) if epsilons is None else np.asarray(epsilons, dtype=float)
     lean = _lean(market, levels)
-    tasks = {replicate: (lean, seed, replicate, tuple(import_path)) for replicate in range(replicates)}
+    tasks = deque((replicate, (lean, seed, replicate, tuple(import_path))) for replicate in range(replicates))
     found: dict[int, tuple[pd.DataFrame, int]] = {}
     try:
-        with closing(in_parallel(run_trials, tasks, workers)) as results:
-            for replicate, result in results:
+        with open_crew(None, workers) as crew, closing(in_parallel(run_trials, tasks, crew)) as results:
+            for (replicate, _), result in results:
+                if isinstance(result, WorkerDied):
+                    raise RunError(f"the worker process of split {replicate} died, also when it was alone")
                 found[replicate] = result
                 if progress is not None:
                     progress()
-    except BrokenProcessPool:
-        raise RunError("a worker process died") from None
     except ValueError as error:
         raise InputError(f"the scenario cannot be calibrated: {error}") from error
     trials = pd.concat([found[replicate][0] for replicate in range(replicates)], ignore_index=True)

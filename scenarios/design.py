@@ -20,12 +20,10 @@ from scenarios.errors import InputError
 from scenarios.experiment import Experiment, market_at
 from simulator.config import MarketConfig
 from simulator.datasets import load, split
-from simulator.streams import Streams
+from simulator.streams import SMALLEST_UNIFORM, Streams
 
 #: Levels of the grid that Morris' trajectories walk on.
 MORRIS_LEVELS = 4
-#: Where a sample would reach the end of an unbounded distribution, it stops this far from it.
-MARGIN = 2.0**-54
 
 
 def unit_samples(experiment: Experiment) -> np.ndarray:
@@ -188,10 +186,9 @@ def _axes(experiment: Experiment) -> list[list[dict[str, Any]]]:
 def _drawn(experiment: Experiment, name: str, u: np.ndarray) -> list[float] | list[int]:
     """Values of a range at probabilities; those of a discrete distribution are whole numbers."""
     attribute = experiment.ranges[name]
-    low, high = attribute.support()
-    values = attribute.quantiles(np.clip(u, MARGIN, 1 - MARGIN))
-    # The ends of a bounded range are reached: Morris' trajectories begin and end there.
-    values = np.where((u == 0) & np.isfinite(low), low, np.where((u == 1) & np.isfinite(high), high, values))
+    values = attribute.quantiles(np.maximum(u, SMALLEST_UNIFORM))
+    # Morris' trajectories reach the ends of a range; SciPy's quantile at 0 of a discrete one is below its lower end.
+    values = np.where(u == 0, attribute.support()[0], values)
     return [int(value) for value in values] if attribute.discrete else [float(value) for value in values]
 
 

@@ -1,4 +1,4 @@
-"""Bad input, told in one sentence."""
+"""Bad input and failed work, told in one sentence."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 class InputError(ValueError):
     """Input that cannot be used; the message names the field, what was found and what is allowed."""
+
+
+class RunError(RuntimeError):
+    """The work failed, though the input was good."""
 
 
 def sentence(error: ValidationError, model: type[BaseModel], raw: Any) -> str:

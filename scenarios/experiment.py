@@ -235,6 +235,10 @@ class Experiment(MarketConfig):
         """Parameters swept over ranges, with their distributions."""
         return {key: swept for key, swept in self.sweep.items() if not isinstance(swept, list)}
 
+    def with_replicates(self, replicates: int) -> Experiment:
+        """The same experiment with another number of replicates."""
+        return self.model_copy(update={"replicates": replicates})
+
     def scenario(self) -> dict[str, Any]:
         """The scenario as resolved, with all defaults, in JSON types."""
         return self.model_dump(mode="json")

@@ -1,35 +1,45 @@
-"""Running an experiment: one run, a batch of runs, all runs on worker processes."""
+"""Running an experiment: one run, several runs as one task, all runs on an executor."""
 
 from __future__ import annotations
 
-import multiprocessing
+import itertools
 import os
-import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeVar
+from functools import cache, partial
+from pathlib import Path
 
 import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from scenarios.design import markets
-from scenarios.store import Results
+from scenarios.errors import RunError
+from scenarios.executors import Crew, Serial, Task, WorkerDied, in_parallel, open_crew
+from scenarios.lock import sole_use
+from scenarios.store import Results, write_parquet
 from simulator import Market
 from simulator.config import MarketConfig
 
-Outcome = TypeVar("Outcome")
+#: Runs of a task: few enough for the progress to move and no worker to wait for another at the end, and enough for the
+#: work of handing them out to be small beside them.
+TASK_RUNS = 8
+#: A worker does its share of the runs in at least so many tasks.
+TASKS_EACH = 16
+#: A replicate of so many runs at most is one task, as its runs share owners and valuations.
+WHOLE_REPLICATE = 12
+#: Seconds after which outcomes are written though their batch is not complete.
+KEPT_BACK = 60.0
+DIED = "its worker process died"
 
-
-class RunError(RuntimeError):
-    """The work failed, though the input was good."""
+# Where an executor has threads, runs of one process take turns: the limit on numerical libraries is the process's.
+_turn = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """What a batch of runs gave.
+    """What some runs of a batch gave.
 
     Attributes
     ----------
@@ -78,7 +88,13 @@ def run_one(market: MarketConfig, seed: int, replicate: int, tables: Sequence[st
         return {table: model.frame(table) for table in tables}
 
 
-def run_batch(jobs: Sequence[Job], seed: int, tables: Sequence[str], import_path: Sequence[str]) -> BatchOutcome:
+def run_batch(
+    jobs: Sequence[Job],
+    seed: int,
+    tables: Sequence[str],
+    import_path: Sequence[str] = (),
+    max_failures: int | None = None,
+) -> BatchOutcome:
     """Several runs in this process; a run that fails is recorded and the others go on.
 
     Parameters
@@ -91,6 +107,8 @@ def run_batch(jobs: Sequence[Job], seed: int, tables: Sequence[str], import_path
         Tables to return.
     import_path : sequence of str
         Folders where a user's own classes are found.
+    max_failures : int, optional
+        Failed runs after which the rest is left out.
     """
     sys.path.extend(entry for entry in import_path if entry not in sys.path)
     collected: dict[str, list[pd.DataFrame]] = {table: [] for table in tables}
@@ -106,44 +124,151 @@ def run_batch(jobs: Sequence[Job], seed: int, tables: Sequence[str], import_path
             status, message = "failed", f"{type(error).__name__}: {error}"
             tracebacks[job.run] = traceback.format_exc()
         rows.append({"run": job.run, "status": status, "error": message, "seconds": time.perf_counter() - start})
-    joined = {
-        name: pd.concat(frames, ignore_index=True) if frames else pd.DataFrame() for name, frames in collected.items()
-    }
-    return BatchOutcome(joined, pd.DataFrame(rows), tracebacks)
+        if len(tracebacks) == max_failures:
+            break
+    return BatchOutcome({name: _joined(frames) for name, frames in collected.items()}, pd.DataFrame(rows), tracebacks)
 
 
 def run_experiment(
     results: Results,
     *,
+    executor: str | Executor | None = None,
     workers: int = 1,
     retry_failed: bool = False,
+    max_failures: int | None = None,
     import_path: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Do the runs of an experiment that are not done yet.
 
+    Outcomes are written by this process alone: a batch when all its runs are there, and once a minute what there is.
+    Whatever ends the work before its time, what was finished is kept, and the same call goes on with the rest.
+
     Parameters
     ----------
     results : Results
-        The results folder; batches are added as they finish.
+        The results folder.
+    executor : str or Executor, optional
+        Who does the runs: "serial", "processes", "dask://HOST:PORT", or any executor of `concurrent.futures`, which is
+        left open. By default worker processes, or this process if `workers` is 1.
     workers : int
-        Worker processes; 1 runs in this process.
+        Worker processes, or workers of an executor of one's own; a Dask cluster has its own.
     retry_failed : bool
         Whether runs that failed before are tried again.
+    max_failures : int, optional
+        Stop when this many runs have failed in this call; by default a run that fails is recorded and the others go on.
     import_path : sequence of str
         Folders where a user's own classes are found.
     progress : callable, optional
-        Called after each batch with the number of its runs and of those that failed.
+        Called as runs are finished with their number and the number of those that failed.
 
     Raises
     ------
+    InputError
+        If another process works on the folder, or there is no such executor.
     RunError
-        If a worker process dies; the batches finished before are kept.
+        If `max_failures` runs have failed, the folder cannot be written, or the executor breaks.
     """
-    experiment = results.experiment
-    at_point = markets(experiment, results.points)
-    statuses = ("pending", "failed") if retry_failed else ("pending",)
-    batches = {
+    with sole_use(results.folder), open_crew(executor, workers) as crew:
+        with _writing(results.folder):
+            _prepare(results)
+        experiment = results.experiment
+        statuses = ("pending", "failed") if retry_failed else ("pending",)
+        batches = _jobs(results, statuses)
+        tasks = _cut(batches, crew)
+        work = partial(
+            run_batch,
+            seed=experiment.seed,
+            tables=experiment.tables,
+            import_path=tuple(import_path),
+            max_failures=max_failures,
+        )
+        kept = _Collection(results, {number: len(jobs) for number, jobs in batches.items()})
+        failures = 0
+        try:
+            with closing(in_parallel(work, tasks, crew)) as outcomes:
+                for (batch, (jobs,)), outcome in outcomes:
+                    if isinstance(outcome, WorkerDied) and len(jobs) > 1:  # which of them it was will be seen
+                        tasks.extendleft((batch, ([job],)) for job in reversed(jobs))
+                        continue
+                    found = _dead(jobs[0], experiment.tables) if isinstance(outcome, WorkerDied) else outcome
+                    kept.add(batch, found)
+                    failures += len(found.tracebacks)
+                    if progress is not None:
+                        progress(len(found.runs), len(found.tracebacks))
+                    if max_failures is not None and failures >= max_failures:
+                        raise RunError(_stopped(results, failures, found))
+        except BaseException:
+            with suppress(RunError):  # the first error is the one to tell
+                kept.write_all()
+            raise
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Numerical libraries run on one thread, so that results cannot depend on how many workers there are."""
+    with _turn, _threadpools().limit(limits=1):
+        yield
+
+
+class _Collection:
+    """Outcomes on their way into the results folder.
+
+    Parameters
+    ----------
+    results : Results
+        The results folder.
+    expected : mapping of int to int
+        How many runs of each batch are to come.
+    """
+
+    def __init__(self, results: Results, expected: Mapping[int, int]) -> None:
+        self._results = results
+        self._expected = dict(expected)
+        self._outcomes: dict[int, list[BatchOutcome]] = {}
+        self._written = time.monotonic()
+
+    def add(self, batch: int, outcome: BatchOutcome) -> None:
+        """Take an outcome, and write what is due."""
+        self._outcomes.setdefault(batch, []).append(outcome)
+        self._expected[batch] -= len(outcome.runs)
+        if not self._expected[batch]:
+            self._write(batch)
+        if time.monotonic() - self._written > KEPT_BACK:
+            self.write_all()
+
+    def write_all(self) -> None:
+        """Write all that there is, batches that are not complete included."""
+        for batch in list(self._outcomes):
+            self._write(batch)
+        self._written = time.monotonic()
+
+    def _write(self, batch: int) -> None:
+        outcomes = sorted(self._outcomes[batch], key=lambda outcome: int(outcome.runs["run"].iloc[0]))
+        tables = {
+            name: _joined([outcome.tables[name] for outcome in outcomes if len(outcome.tables[name].columns)])
+            for name in self._results.experiment.tables
+        }
+        with _writing(self._results.folder):
+            for outcome in outcomes:
+                for run, text in outcome.tracebacks.items():
+                    self._results.write_traceback(run, text)
+            self._results.write_batch(batch, tables, pd.concat([o.runs for o in outcomes], ignore_index=True))
+        del self._outcomes[batch]
+
+
+def _prepare(results: Results) -> None:
+    """Make sure that the folder can be written, before anything is computed, and clear what killed processes left."""
+    for left in (*results.folder.glob("*.tmp"), *results.folder.glob("*/*.tmp")):
+        left.unlink(missing_ok=True)
+    # Another process may have worked on it since it was opened.
+    results.plan = Results.create(results.folder, results.experiment).plan
+    write_parquet(results.plan, results.folder / "plan.parquet")
+
+
+def _jobs(results: Results, statuses: tuple[str, ...]) -> dict[int, list[Job]]:
+    at_point = markets(results.experiment, results.points)
+    return {
         number: [
             Job(run, at_point[point], replicate)
             for run, point, replicate in rows[["run", "point", "replicate"]].to_numpy().tolist()
@@ -151,85 +276,52 @@ def run_experiment(
         for number, rows in results.batches(statuses).items()
     }
 
-    def keep(batch: int, outcome: BatchOutcome) -> None:
-        for run, text in outcome.tracebacks.items():
-            results.write_traceback(run, text)
-        results.write_batch(batch, outcome.tables, outcome.runs)
-        if progress is not None:
-            progress(len(outcome.runs), len(outcome.tracebacks))
 
-    arguments = (experiment.seed, experiment.tables, tuple(import_path))
-    tasks = {number: (jobs, *arguments) for number, jobs in batches.items()}
-    try:
-        with closing(in_parallel(run_batch, tasks, workers)) as outcomes:
-            for number, outcome in outcomes:
-                keep(number, outcome)
-    except BrokenProcessPool:
-        raise RunError("a worker process died; finished batches are kept, run the same command to go on") from None
+def _cut(batches: Mapping[int, Sequence[Job]], crew: Crew) -> deque[Task]:
+    """Tasks of the batches: some consecutive runs each, and one each in this process, where nothing is handed over."""
+    runs = sum(map(len, batches.values()))
+    serial = isinstance(crew.executor, Serial)
+    size = 1 if serial else max(1, min(TASK_RUNS, runs // (TASKS_EACH * max(1, crew.workers()))))
+    tasks: deque[Task] = deque()
+    for number, jobs in batches.items():
+        task: list[Job] = []
+        for _, same in itertools.groupby(jobs, key=lambda job: job.replicate):
+            replicate = list(same)
+            whole = not serial and len(replicate) <= WHOLE_REPLICATE
+            for group in [replicate] if whole else [[job] for job in replicate]:
+                if task and len(task) + len(group) > size:
+                    tasks.append((number, (task,)))
+                    task = []
+                task = task + group
+        tasks.append((number, (task,)))
+    return tasks
 
 
-def in_parallel(
-    function: Callable[..., Outcome], tasks: Mapping[int, tuple[Any, ...]], workers: int
-) -> Generator[tuple[int, Outcome], None, None]:
-    """Results of a function as they come, each with the number of its task.
+def _dead(job: Job, tables: Sequence[str]) -> BatchOutcome:
+    """The outcome of a run that takes its worker process with it."""
+    runs = pd.DataFrame([{"run": job.run, "status": "failed", "error": DIED, "seconds": float("nan")}])
+    text = f"{DIED} each time it was tried: by what the run calls, or for lack of memory\n"
+    return BatchOutcome({name: pd.DataFrame() for name in tables}, runs, {job.run: text})
 
-    Parameters
-    ----------
-    function : callable
-        A function of a module.
-    tasks : mapping of int to tuple
-        Its arguments by number.
-    workers : int
-        Worker processes; with 1, or for a single task, it is called in this process.
 
-    Raises
-    ------
-    BrokenProcessPool
-        If a worker process dies.
-    """
-    if workers == 1 or len(tasks) <= 1:
-        for number, arguments in tasks.items():
-            yield number, function(*arguments)
-        return
-    executor = _processes(min(workers, len(tasks)))
-    try:
-        futures = {executor.submit(function, *arguments): number for number, arguments in tasks.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        # After an interrupt the tasks in flight are given up; waiting for them could take as long as they do.
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
+def _stopped(results: Results, failures: int, outcome: BatchOutcome) -> str:
+    run = max(outcome.tracebacks)
+    error = outcome.runs.loc[outcome.runs["run"] == run, "error"].item()
+    file = results.traceback_file(run)
+    return f"stopped after {failures} failed run{'s' * (failures > 1)}; run {run} failed with {error} (see {file})"
+
+
+def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Numerical libraries run on one thread, so that results cannot depend on how many workers there are."""
-    with _threadpools().limit(limits=1):
+def _writing(folder: Path) -> Iterator[None]:
+    try:
         yield
-
-
-def _processes(workers: int) -> ProcessPoolExecutor:
-    # A fork server starts workers cheaply and without this process's threads; elsewhere they are spawned.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload(["scenarios.runner", "simulator.market"])
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-
-
-def _start_worker() -> None:
-    """Leave an interrupt to the main process, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    main = multiprocessing.parent_process()
-    if main is not None:
-
-        def end_with_main() -> None:
-            main.join()
-            os._exit(1)
-
-        threading.Thread(target=end_with_main, daemon=True).start()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0]
+        raise RunError(f"{str(folder)!r} cannot be written: {reason}") from error
 
 
 @cache

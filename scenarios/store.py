@@ -7,7 +7,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +21,7 @@ from pyarrow.parquet import read_metadata
 from scenarios.design import design_points, level, plan
 from scenarios.errors import InputError
 from scenarios.experiment import Experiment, parse
+from scenarios.lock import LOCK, sole_use
 from simulator.log import TABLES
 
 #: Version of the folder's layout; in version 1 the plan had neither batches nor samples.
@@ -85,26 +87,28 @@ class Results:
         try:
             if folder.exists() and not folder.is_dir():
                 raise InputError(f"results: found {str(folder)!r}, which is a file; allowed is a folder")
-            if (folder / "experiment.json").exists():
-                results = cls(folder)
-                kept, wanted = results.experiment.scenario(), experiment.scenario()
-                grown = _grown(kept, wanted)
-                _check_same(folder, grown, wanted)
-                # A folder that was left between the two files of an extension has a plan that is too short.
-                if grown != kept or len(results.plan) < len(design_points(experiment)) * experiment.replicates:
-                    results._extend(experiment, write)
-                results._reopen_lost()
-                return results
-            if folder.exists() and any(path.suffix != ".tmp" for path in folder.iterdir()):
-                raise InputError(
-                    f"results: found {str(folder)!r} with other files in it; allowed is an empty or new folder"
-                )
-            folder.mkdir(parents=True, exist_ok=True)
-            # The plan first: a folder with experiment.json is complete.
-            runs = plan(experiment)
-            batches = _batches(len(runs), len(runs), len(runs) // experiment.replicates)
-            write_parquet(runs.assign(batch=batches), folder / "plan.parquet")
-            _write_text(folder / "experiment.json", json.dumps(_provenance(experiment), indent=2) + "\n")
+            if not (folder / "experiment.json").exists():
+                if folder.exists() and not all(_unfinished(path) for path in folder.iterdir()):
+                    raise InputError(
+                        f"results: found {str(folder)!r} with other files in it; allowed is an empty or new folder"
+                    )
+                folder.mkdir(parents=True, exist_ok=True)
+            with sole_use(folder) if write else nullcontext():
+                if (folder / "experiment.json").exists():
+                    results = cls(folder)
+                    kept, wanted = results.experiment.scenario(), experiment.scenario()
+                    grown = _grown(kept, wanted)
+                    _check_same(folder, grown, wanted)
+                    # A folder that was left between the two files of an extension has a plan that is too short.
+                    if grown != kept or len(results.plan) < len(design_points(experiment)) * experiment.replicates:
+                        results._extend(experiment, write)
+                    results._reopen_lost()
+                    return results
+                # The plan first: a folder with experiment.json is complete.
+                runs = plan(experiment)
+                batches = _batches(len(runs), len(runs), len(runs) // experiment.replicates)
+                write_parquet(runs.assign(batch=batches), folder / "plan.parquet")
+                _write_text(folder / "experiment.json", json.dumps(_provenance(experiment), indent=2) + "\n")
         except OSError as error:
             raise InputError(f"results: {str(folder)!r} cannot be used: {error}") from None
         return cls(folder)
@@ -154,14 +158,23 @@ class Results:
                 part.unlink(missing_ok=True)
         plan = self.plan.set_index("run")
         plan.update(runs.set_index("run"))
+        write_parquet(plan.reset_index(), self.folder / "plan.parquet")
         self.plan = plan.reset_index()
-        write_parquet(self.plan, self.folder / "plan.parquet")
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts about the whole study beside its scenario."""
+        self.provenance |= facts
+        _write_text(self.folder / "experiment.json", json.dumps(self.provenance, indent=2) + "\n")
 
     def write_traceback(self, run: int, text: str) -> None:
         """Keep the traceback of a failed run."""
-        folder = self.folder / "errors"
-        folder.mkdir(exist_ok=True)
-        _write_text(folder / f"run-{run:06d}.txt", text)
+        file = self.traceback_file(run)
+        file.parent.mkdir(exist_ok=True)
+        _write_text(file, text)
+
+    def traceback_file(self, run: int) -> Path:
+        """Where the traceback of a failed run is kept."""
+        return self.folder / "errors" / f"run-{run:06d}.txt"
 
     def table(self, name: str) -> pd.DataFrame:
         """A table over all runs done, sorted by run and the table's keys, with the swept parameters.
@@ -251,6 +264,11 @@ class Results:
             self.plan.loc[self.plan["batch"].isin(lost) & (self.plan["status"] == "done"), "status"] = "pending"
 
 
+def _unfinished(path: Path) -> bool:
+    """Whether a file is what a process leaves that is killed while it makes a results folder."""
+    return path.suffix == ".tmp" or path.name in (LOCK, "plan.parquet")
+
+
 def _readable(part: Path) -> bool:
     try:
         read_metadata(part)
@@ -286,15 +304,26 @@ def _read_provenance(folder: Path) -> dict[str, Any]:
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write a table under a temporary name, then rename it."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    frame.to_parquet(temporary, index=False)
-    temporary.replace(path)
+    with _whole(path) as temporary:
+        frame.to_parquet(temporary, index=False)
 
 
 def _write_text(path: Path, text: str) -> None:
+    with _whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A temporary file that gets its name when it is written, and goes if it cannot be."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:  # so that a power cut does not leave the name without the content
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _provenance(experiment: Experiment) -> dict[str, Any]:

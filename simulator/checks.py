@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -380,7 +380,13 @@ def check_private_classifier(cls: type[Any], *, seed: int = 0, fits: int = 150) 
         assert not found.violated, str(found)
 
 
-def check_behaviour(cls: type[DataOwner] | type[ModelBuyer], *, seed: int = 0, rounds: int = 4) -> None:
+def check_behaviour(
+    cls: type[DataOwner] | type[ModelBuyer],
+    *,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    rounds: int = 4,
+) -> None:
     """Check that a behaviour does the same one agent at a time and on columns.
 
     Two markets of random agents run side by side, one looping over agents, one at array speed; all their
@@ -390,6 +396,8 @@ def check_behaviour(cls: type[DataOwner] | type[ModelBuyer], *, seed: int = 0, r
     ----------
     cls : type
         A subclass of `DataOwner` or `ModelBuyer`, in an importable module.
+    options : mapping of str to object, optional
+        Its `behaviour_options`.
     seed : int
         Seed of the markets.
     rounds : int
@@ -401,7 +409,7 @@ def check_behaviour(cls: type[DataOwner] | type[ModelBuyer], *, seed: int = 0, r
         If the tables differ.
     """
     check_described(cls)
-    name = f"{cls.__module__}:{cls.__qualname__}"
+    tested = {"behaviour": f"{cls.__module__}:{cls.__qualname__}", "behaviour_options": options or {}}
     # A budget below what is asked makes sellers lose now and then, so that owners have to adapt.
     market = {
         "rounds": rounds,
@@ -414,7 +422,7 @@ def check_behaviour(cls: type[DataOwner] | type[ModelBuyer], *, seed: int = 0, r
                 "privacy_sensitivity": {"dist": "uniform", "scale": 1.0},
                 "base_price_pool": 60.0,
                 "participation": 0.8,
-                "behaviour": name if issubclass(cls, DataOwner) else "truthful",
+                **(tested if issubclass(cls, DataOwner) else {"behaviour": "truthful"}),
             }
         ],
         "broker": {"epsilons": [0.5, 1.0, 2.0], "manufacturing_budget": 80.0, "commission": 0.3},
@@ -425,7 +433,7 @@ def check_behaviour(cls: type[DataOwner] | type[ModelBuyer], *, seed: int = 0, r
                 "budget": {"dist": "lognorm", "s": 0.5, "scale": 10.0},
                 "coverage_expected": {"dist": "uniform"},
                 "epsilon_expected": {"dist": "uniform", "scale": 2.5},
-                "behaviour": name if issubclass(cls, ModelBuyer) else "target",
+                **(tested if issubclass(cls, ModelBuyer) else {"behaviour": "target"}),
             }
         ],
     }

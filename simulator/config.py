@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -21,6 +21,7 @@ from simulator.privacy.accounts import Composition as PrivacyComposition
 from simulator.privacy.surrogate import AccuracyCurve, shipped_curve
 from simulator.privacy.training import GAUSSIAN, Method, Model, plan_training
 from simulator.procurement.method import PROCUREMENT
+from simulator.registry import Family
 from simulator.settlement.rule import SETTLEMENT
 from simulator.valuation.estimator import VALUATION
 from simulator.valuation.games import GAMES, check_game_options
@@ -107,15 +108,56 @@ class DataConfig(Section):
 
 
 class Segment(Section):
-    """A group of agents that share a behaviour and their attributes' distributions."""
+    """A group of agents that share a behaviour and their attributes' distributions.
 
+    Attributes
+    ----------
+    segment : str
+        Name of the group.
+    count : int
+        Its size.
+    behaviour : str
+        How its members act.
+    behaviour_options : dict of str to attribute
+        Parameters of the behaviour.
+    """
+
+    family: ClassVar[Family]
     segment: Annotated[str, Field(pattern=SEGMENT_PATTERN)]
     count: Count
+    behaviour: str
+    behaviour_options: dict[str, RealAttribute] = {}
+
+    @field_validator("behaviour")
+    @classmethod
+    def _known_behaviour(cls, name: str) -> str:
+        cls.family.resolve(name)
+        return name
+
+    @model_validator(mode="after")
+    def _behaves(self) -> Segment:
+        parameters = self.family.resolve(self.behaviour).parameters()
+        for name, attribute in self.behaviour_options.items():
+            if name not in parameters:
+                raise ValueError(
+                    f"behaviour_options: the {self.family.noun} {self.behaviour!r} has no option {name!r}; it takes "
+                    f"{', '.join(parameters) or 'no options'}"
+                )
+            low, high = attribute.support()
+            parameter = parameters[name]
+            if low < parameter.low or high > parameter.high:
+                found = f"{low:g}" if low == high else f"values from {low:g} to {high:g}"
+                raise ValueError(
+                    f"behaviour_options.{name}: found {found}; allowed are values from {parameter.low:g} to "
+                    f"{parameter.high:g}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _lists_fit(self) -> Segment:
-        for name in type(self).model_fields:
-            attribute = getattr(self, name)
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        fields |= {f"behaviour_options.{name}": attribute for name, attribute in self.behaviour_options.items()}
+        for name, attribute in fields.items():
             if (
                 isinstance(attribute, Attribute)
                 and attribute.values is not None
@@ -146,10 +188,9 @@ class OwnerSegment(Segment):
         afford no version any more leaves the market. No limit by default.
     value : attribute, optional
         Shapley value of an owner's shard; only, and necessarily, with data.source = "values".
-    behaviour : str
-        How owners report and take part.
     """
 
+    family: ClassVar[Family] = OWNERS
     privacy_sensitivity: NonNegativeAttribute
     base_price: BasePrice = "shapley"
     base_price_pool: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 1000.0
@@ -157,12 +198,6 @@ class OwnerSegment(Segment):
     privacy_budget: NonNegativeAttribute | None = None
     value: RealAttribute | None = None
     behaviour: str = "truthful"
-
-    @field_validator("behaviour")
-    @classmethod
-    def _known_behaviour(cls, name: str) -> str:
-        OWNERS.resolve(name)
-        return name
 
 
 class BuyerSegment(Segment):
@@ -176,22 +211,15 @@ class BuyerSegment(Segment):
         theta and d: the coverage at which half the budget's worth is reached, and how sharply.
     epsilon_expected, noise_sensitivity : attribute
         eta (in eps) and g: the same for the privacy level, which is the model's noise.
-    behaviour : str
-        How buyers answer and buy.
     """
 
+    family: ClassVar[Family] = BUYERS
     budget: NonNegativeAttribute
     coverage_expected: RealAttribute = Attribute(constant=0.5)
     coverage_sensitivity: NonNegativeAttribute = Attribute(constant=10.0)
     epsilon_expected: RealAttribute
     noise_sensitivity: NonNegativeAttribute = Attribute(constant=2.0)
     behaviour: str = "target"
-
-    @field_validator("behaviour")
-    @classmethod
-    def _known_behaviour(cls, name: str) -> str:
-        BUYERS.resolve(name)
-        return name
 
 
 class ValuationConfig(Section):

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: What stands for a uniform number of 0, where the quantiles of unbounded distributions are infinite.
+SMALLEST_UNIFORM = 2.0**-54
+
 
 def _words(text: str) -> tuple[int, ...]:
     """Four 32-bit words that stand for a name, the same on every platform and Python version."""
@@ -65,4 +68,4 @@ class Streams:
         """
         u = self.generator(role, segment=segment).random(count)
         # random() can return 0, where the ppf of an unbounded distribution is -inf.
-        return np.maximum(u, 2.0**-54)
+        return np.maximum(u, SMALLEST_UNIFORM)

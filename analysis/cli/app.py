@@ -108,20 +108,20 @@ def parse_options(family: Family, flag: str, name: str, settings: list[str], exa
     return options
 
 
-def check_figure(file: Path | None) -> None:
-    """Refuse a figure of no known kind, before the work is done."""
+def check_figure(file: Path | None, flag: str = "--plot") -> None:
+    """Refuse a figure of no known format, before the work is done."""
     if file is not None and file.suffix.lower() not in FIGURES:
-        raise InputError(f"--plot: found {str(file)!r}; allowed are files that end in {', '.join(FIGURES)}")
+        raise InputError(f"{flag}: found {str(file)!r}; allowed are files that end in {', '.join(FIGURES)}")
 
 
-def save_figure(figure: Figure, file: Path) -> None:
-    """Write a figure to the file given with --plot."""
+def save_figure(figure: Figure, file: Path, flag: str = "--plot") -> None:
+    """Write a figure to the file that a flag gave."""
     from analysis.plots import save
 
     try:
         save(figure, file, file.suffix.lower().removeprefix("."))
     except OSError as error:
-        raise InputError(f"--plot: {str(file)!r} cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{flag}: {str(file)!r} cannot be written: {error.strerror or error}") from None
 
 
 def split_names(flag: str, text: str) -> list[str]:
@@ -144,11 +144,6 @@ def write_text(file: Path, text: str) -> None:
         file.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"--out: {str(file)!r} cannot be written: {error.strerror or error}") from None
-
-
-def pause() -> float:
-    """Seconds between two states of a progress bar."""
-    return 0.1 if sys.stderr.isatty() else 60
 
 
 def processors() -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,14 +22,15 @@ from analysis.cli.app import (
     app,
     find_own_classes,
     open_results,
-    pause,
     processors,
     split_names,
 )
-from analysis.cli.results import print_comparison, show_report
+from analysis.cli.progress import Progress
+from analysis.cli.show import print_comparison, show_report
 from scenarios.errors import InputError
 
 if TYPE_CHECKING:
+    from analysis.stopping import StoppingRule
     from scenarios.experiment import Experiment
     from scenarios.store import Results
     from simulator.config import MarketConfig
@@ -36,8 +41,38 @@ def run(
     scenario: Annotated[str, typer.Argument(help="A scenario of the library (see `dealer list scenarios`) or a file.")],
     set_: Settings = None,
     out: Annotated[Path | None, typer.Option(help="Results folder; by default results/NAME.")] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Who does the runs: serial (this process), processes (the default), or dask://HOST:PORT, the "
+            "scheduler of a Dask cluster.",
+        ),
+    ] = None,
     workers: Workers = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try runs again that failed before.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
+    max_failures: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Stop when N runs have failed; by default all are done.")
+    ] = None,
+    until_ci: Annotated[
+        float | None,
+        typer.Option(
+            metavar="WIDTH",
+            help="Add replicates until half the width of a metric's 95% interval is this share of its mean or less, at "
+            "every compared value, such as 0.01.",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="The metric that --until-ci is about; by default the scenario's first.")
+    ] = None,
+    min_replicates: Annotated[
+        int, typer.Option(min=2, metavar="N", help="With --until-ci: replicates before which it does not stop.")
+    ] = 20,
+    max_replicates: Annotated[
+        int, typer.Option(min=2, metavar="N", help="With --until-ci: replicates at which it gives up.")
+    ] = 1000,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     report: Annotated[bool, typer.Option(help="Write figures and report.html at the end.")] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and about how long it takes; run and write nothing.")
@@ -46,7 +81,8 @@ def run(
     """Run an experiment and write its tables, figures and report.
 
     Runs that are done stay done: the same command goes on where an earlier one stopped, and with more replicates
-    it does those that are missing. Results do not depend on the number of workers.
+    it does those that are missing. A run that fails is recorded with its error, and the others go on. Results do not
+    depend on the executor or the number of workers.
 
     Examples
     --------
@@ -54,25 +90,54 @@ def run(
 
         dealer run demo --set replicates=3 --set broker.commission=0.2 --out results/quick
 
-        dealer run my.toml --workers 1
+        dealer run my.toml --workers 1 --fail-fast
+
+        dealer run my.toml --executor dask://10.0.0.5:8786
 
         dealer run my.toml --dry-run
+
+        dealer run my.toml --until-ci 0.02 --metric welfare
     """
     find_own_classes(scenario)
     from scenarios.design import markets
+    from scenarios.executors import check_executor
     from scenarios.experiment import load
     from scenarios.store import Results
 
+    chosen = check_executor(executor)
+    if workers is not None and chosen not in (None, "processes") and (chosen, workers) != ("serial", 1):
+        raise InputError(f"--workers: found {workers}; allowed with --executor {chosen} is none, as it has its own")
+    if fail_fast and max_failures is not None:
+        raise InputError(f"--max-failures: found {max_failures} beside --fail-fast; allowed is one of the two")
+    crew = workers or (processors() if chosen in (None, "processes") else 1)
     experiment = load(scenario, set_ or [])
     checked = markets(experiment)
     if any(market.n_owners == 1 for market in checked):
         typer.echo("Note: owners: found 1 owner, so coverage is all or nothing and no owner competes.", err=True)
     folder = out or Path("results") / experiment.name
+    rule = _stopping_rule(experiment, until_ci, metric, min_replicates, max_replicates)
+    if rule is not None:
+        there = Results(folder).experiment.replicates if (folder / "experiment.json").exists() else 0
+        experiment = experiment.with_replicates(max(experiment.replicates, there, rule.minimum))
     if dry_run:
-        _show_plan(experiment, checked, folder, workers or processors())
+        _show_plan(experiment, checked, folder, crew)
         return
-    results = Results.create(folder, experiment)
-    _run(results, workers or processors(), retry_failed)
+
+    def work(experiment: Experiment) -> Results:
+        results = Results.create(folder, experiment)
+        _run(
+            results,
+            quiet=quiet,
+            executor=chosen,
+            workers=crew,
+            retry_failed=retry_failed,
+            max_failures=1 if fail_fast else max_failures,
+        )
+        return results
+
+    results = work(experiment)
+    if rule is not None:
+        results = _until_narrow(results, rule, work)
     failed = results.plan[results.plan["status"] == "failed"]
     if len(failed):
         typer.echo(
@@ -81,14 +146,14 @@ def run(
             err=True,
         )
     if len(failed) < len(results.plan):
-        if experiment.sweep:
+        if experiment.levels:
             from analysis.compare import question
 
-            asked = question(results, None if experiment.comparison else next(iter(experiment.sweep)))
+            asked = question(results, None if experiment.comparison else next(iter(experiment.levels)))
             print_comparison(results, asked, asked.metrics[:1])
         if report:
             show_report(results, None, None)
-    if len(failed):
+    if len(failed) or (rule is not None and not results.provenance["stopping"]["reached"]):
         raise typer.Exit(FAILED)
 
 
@@ -159,9 +224,55 @@ def rerun(
     typer.echo(f"The same as the experiment kept, bit by bit: {', '.join(opened.experiment.tables)}.")
 
 
-def _run(results: Results, workers: int, retry_failed: bool) -> None:
-    from tqdm import tqdm
+def _stopping_rule(
+    experiment: Experiment, width: float | None, metric: str | None, minimum: int, maximum: int
+) -> StoppingRule | None:
+    """What --until-ci and the options that go with it ask for."""
+    if width is None:
+        if metric is not None:
+            raise InputError(f"--metric: found {metric!r} without --until-ci; allowed with it only")
+        return None
+    from analysis.stopping import StoppingRule
+    from scenarios.experiment import DEFAULT_METRICS
+    from simulator.log import ROUND_METRICS
 
+    if not (math.isfinite(width) and width > 0):
+        raise InputError(f"--until-ci: found {width:g}; allowed are numbers > 0, such as 0.01 for 1% of the mean")
+    if maximum < minimum:
+        raise InputError(f"--max-replicates: found {maximum}; allowed is at least --min-replicates, {minimum}")
+    chosen = metric or (experiment.comparison.metrics if experiment.comparison else DEFAULT_METRICS)[0]
+    if chosen not in ROUND_METRICS:
+        raise InputError(f"--metric: found {chosen!r}; allowed are {', '.join(ROUND_METRICS)}")
+    return StoppingRule(chosen, width, minimum, maximum)
+
+
+def _until_narrow(results: Results, rule: StoppingRule, work: Callable[[Experiment], Results]) -> Results:
+    """Add replicates until the rule says to stop, and keep why it did."""
+    from analysis.stopping import in_words, next_replicates, samples, stopped, widest
+    from scenarios.errors import RunError
+
+    while True:
+        found, replicates = samples(results, rule.metric), results.experiment.replicates
+        try:
+            more = next_replicates(found, replicates, rule)
+        except RunError as error:
+            typer.echo(f"Error: {error}.", err=True)
+            raise typer.Exit(FAILED) from None
+        if more == replicates:
+            break
+        width = widest(found)[1]
+        typer.echo(
+            f"{replicates} replicates: half-width {width:.2%} of the mean, not {rule.width:.2%}; {more} are next."
+        )
+        results = work(results.experiment.with_replicates(more))
+    done = stopped(found, replicates, rule)
+    results.note(stopping=done)
+    typer.echo(in_words(done))
+    return results
+
+
+def _run(results: Results, *, quiet: bool, retry_failed: bool, **how: Any) -> None:
+    """Do what is left of an experiment, and say what is kept if that ends before its time."""
     from scenarios.runner import RunError, run_experiment
 
     statuses = ("pending", "failed") if retry_failed else ("pending",)
@@ -171,32 +282,32 @@ def _run(results: Results, workers: int, retry_failed: bool) -> None:
         typer.echo(f"All {total} runs of {results.folder} are done already.")
         return
     start = time.perf_counter()
-    failures = 0
-    name = results.experiment.name
-    with tqdm(total=total, initial=total - to_do, unit="run", desc=name, mininterval=pause()) as bar:
-
-        def progress(runs: int, failed: int) -> None:
-            nonlocal failures
-            failures += failed
-            if failures:
-                bar.set_postfix_str(f"{failures} failed", refresh=False)
-            bar.update(runs)
-
+    problem = None
+    with Progress(results.experiment.name, "run", total, done=total - to_do, quiet=quiet) as progress, _terminated():
         try:
             run_experiment(
-                results, workers=workers, retry_failed=retry_failed, import_path=tuple(sys.path), progress=progress
+                results, retry_failed=retry_failed, import_path=tuple(sys.path), progress=progress.add, **how
             )
         except KeyboardInterrupt:
-            bar.close()
-            done = int((results.plan["status"] == "done").sum())
-            typer.echo(f"Interrupted. {done} of {total} runs are kept; run the same command to go on.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-        except (RunError, OSError) as error:
-            bar.close()
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(FAILED) from None
+            problem, code = "Interrupted.", INTERRUPTED
+        except RunError as error:
+            problem, code = f"Error: {error}.", FAILED
+    if problem is not None:
+        done = int((results.plan["status"] == "done").sum())
+        typer.echo(f"{problem} {done} of {total} runs are kept; run the same command to go on.", err=True)
+        raise typer.Exit(code)
     seconds = time.perf_counter() - start
     typer.echo(f"{to_do} runs in {seconds:.1f} s ({to_do / seconds:.1f} a second).")
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """A cluster's scheduler ends a job by SIGTERM: as if it were interrupted."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show_plan(experiment: Experiment, at_point: list[MarketConfig], folder: Path, workers: int) -> None:

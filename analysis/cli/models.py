@@ -20,12 +20,12 @@ from analysis.cli.app import (
     check_figure,
     check_folder,
     find_own_classes,
-    pause,
     processors,
     save_figure,
     split_names,
     write_text,
 )
+from analysis.cli.progress import Progress
 from scenarios.errors import InputError
 
 
@@ -187,8 +187,6 @@ def calibrate(
         raise InputError(f"--out: found {str(out)!r}; allowed are files that end in .json")
     check_folder(out)
     find_own_classes(scenario)
-    from tqdm import tqdm
-
     from analysis.curves import error_table, formula
     from analysis.inputs import parse_epsilons
     from analysis.tables import plain, text_table
@@ -201,7 +199,7 @@ def calibrate(
     experiment = load(scenario, set_ or [])
     market = markets(experiment.model_copy(update={"sweep": {}, "comparison": None}))[0]
     try:
-        with tqdm(total=replicates, unit="split", desc=out.stem, mininterval=pause()) as bar:
+        with Progress(out.stem, "split", replicates) as progress:
             curve, trials = calibrate(
                 market,
                 seed=experiment.seed,
@@ -209,7 +207,7 @@ def calibrate(
                 epsilons=levels,
                 workers=workers or processors(),
                 import_path=tuple(sys.path),
-                progress=bar.update,
+                progress=progress.add,
             )
     except RunError as error:
         typer.echo(f"Error: {error}", err=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,11 +18,8 @@ from analysis.cli.app import (
     split_names,
 )
 from analysis.cli.output import Caption, Format, Label, Out, Output, Style
+from analysis.cli.show import show_report
 from scenarios.errors import InputError
-
-if TYPE_CHECKING:
-    from analysis.compare import Question
-    from scenarios.store import Results
 
 
 @app.command("compare")
@@ -62,7 +58,12 @@ def compare_(
 
 @app.command()
 def report(results: Folder, by: By = None, baseline: Baseline = None, metric: Metrics = None) -> None:
-    """Write the figures and report.html of a results folder again."""
+    """Write figures, tables and report.html of a results folder again.
+
+    The page compares the values of one swept list; where none is swept it sums up the metrics.
+
+    Example: dealer report results/demo --by broker.pricing --baseline median --metric revenue --metric welfare
+    """
     show_report(open_results(results), by, baseline, tuple(metric or ()))
 
 
@@ -101,33 +102,3 @@ def export(
             typer.echo(f"{folder / f'{name}.csv'}: {len(table):,} rows")
     except OSError as error:
         raise InputError(f"--out: {str(folder)!r} cannot be written: {error.strerror or error}") from None
-
-
-def show_report(results: Results, by: str | None, baseline: str | None, metrics: tuple[str, ...] = ()) -> None:
-    """Write the report, or say why there is none."""
-    from analysis.report import write_report
-
-    if not results.experiment.sweep:
-        typer.echo(f"Tables are in {results.folder}; a report compares swept parameters, and none was swept.")
-        return
-    from analysis.compare import question
-
-    if by is None and results.experiment.comparison is None:
-        by = next(iter(results.experiment.sweep))
-    try:
-        page = write_report(results, question(results, by, baseline, metrics))
-    except OSError as error:
-        raise InputError(f"results: the report cannot be written: {error}") from None
-    typer.echo(f"Report: {page}")
-
-
-def print_comparison(results: Results, asked: Question, metrics: Iterable[str]) -> None:
-    """The comparison's tables, one a metric, for the terminal."""
-    from dataclasses import replace
-
-    from analysis.compare import compare
-    from analysis.tables import comparison_tables, render
-
-    asked = replace(asked, metrics=tuple(metrics))
-    rows = compare(results, asked)
-    typer.echo("\n" + render(comparison_tables(rows, asked), rows, "text"))

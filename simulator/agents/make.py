@@ -12,6 +12,7 @@ from simulator.agents.owner import OWNERS, OwnerPopulation
 from simulator.agents.population import Group
 from simulator.config import BuyerSegment, OwnerSegment
 from simulator.distributions import Attribute
+from simulator.registry import Family
 from simulator.streams import Streams
 
 
@@ -48,8 +49,16 @@ def make_owners(
             for s in segments
         ],
     }
-    groups = [Group(s.segment, OWNERS.resolve(s.behaviour), s.count) for s in segments]
+    groups = [_group(s, OWNERS, "owners", streams) for s in segments]
     return OwnerPopulation(model, groups, {k: np.concatenate(v) for k, v in columns.items()}, first_id)
+
+
+def _group(segment: OwnerSegment | BuyerSegment, family: Family, side: str, streams: Streams) -> Group:
+    parameters = {
+        name: attribute.draw(streams, f"{side}.behaviour.{name}", segment.count, segment.segment)
+        for name, attribute in segment.behaviour_options.items()
+    }
+    return Group(segment.segment, family.resolve(segment.behaviour), segment.count, parameters)
 
 
 def _fixed_base_price(segment: OwnerSegment, streams: Streams, shares: np.ndarray | None) -> np.ndarray:
@@ -72,5 +81,5 @@ def make_buyers(
         name: np.concatenate([getattr(s, name).draw(streams, f"buyers.{name}", s.count, s.segment) for s in segments])
         for name in attributes
     }
-    groups = [Group(s.segment, BUYERS.resolve(s.behaviour), s.count) for s in segments]
+    groups = [_group(s, BUYERS, "buyers", streams) for s in segments]
     return BuyerPopulation(model, groups, columns, first_id)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mesa
 import numpy as np
 
 from simulator.registry import Described
+from simulator.streams import SMALLEST_UNIFORM
 
 #: Up to this many agents get their objects at construction, more only when they are touched.
 EAGER = 10_000
@@ -38,6 +40,24 @@ class Column:
 
     def __set__(self, agent: PopulationAgent, value: float | bool) -> None:
         agent.population.columns[self.name][agent.row] = value
+
+
+class Parameter(Column):
+    """A column that a scenario may set, in `behaviour_options`: a number, one a member, or a distribution.
+
+    Parameters
+    ----------
+    default : float
+        Its value where the scenario says nothing.
+    low, high : float
+        Smallest and largest value allowed.
+    """
+
+    default: float
+
+    def __init__(self, default: float, *, low: float = -math.inf, high: float = math.inf) -> None:
+        super().__init__(default)
+        self.low, self.high = low, high
 
 
 class _Unnumbered:
@@ -81,10 +101,25 @@ class PopulationAgent(MarketAgent, Described):
         self.population = population
         self.row = row
 
+    @classmethod
+    def parameters(cls) -> dict[str, Parameter]:
+        """What a scenario may set of the behaviour, by name."""
+        return {name: column for name, column in _columns(cls).items() if isinstance(column, Parameter)}
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """Options a scenario may give, name -> default."""
+        return {name: parameter.default for name, parameter in cls.parameters().items()}
+
     @property
     def segment(self) -> str:
         """Name of the agent's segment."""
-        return self.population.segment_of(self.row)
+        return self.population.rows_of(self.row).segment
+
+    def uniform(self, role: str) -> float:
+        """A random number of this round in (0, 1), the agent's own: the one that `Rows.uniforms` has on its row."""
+        rows = self.population.rows_of(self.row)
+        return float(rows.uniforms(role)[self.row - rows.start])
 
     def remove(self) -> None:
         """Refused: a row cannot leave its population.
@@ -99,11 +134,18 @@ class PopulationAgent(MarketAgent, Described):
 
 @dataclass(frozen=True)
 class Group:
-    """A segment of a population to be made: its name, class and size."""
+    """A segment of a population to be made: its name, class and size, and its behaviour's parameters.
+
+    Attributes
+    ----------
+    parameters : mapping of str to array of float, shape (count,)
+        Values of the parameters that the scenario sets.
+    """
 
     segment: str
     agent_class: type[PopulationAgent]
     count: int
+    parameters: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Rows:
@@ -115,6 +157,7 @@ class Rows:
         self.agent_class = group.agent_class
         self.start = start
         self.stop = start + group.count
+        self._drawn: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -124,6 +167,23 @@ class Rows:
             return vars(self)["population"].columns[name][self.start : self.stop]
         except KeyError:
             raise AttributeError(f"the population has no column {name!r}") from None
+
+    def uniforms(self, role: str) -> np.ndarray:
+        """Random numbers of this round in (0, 1), one a row, shape (count,); the same at every call of a round.
+
+        Parameters
+        ----------
+        role : str
+            What they are for; another role has others.
+        """
+        model = self.population.model
+        if self._drawn.get("round") != model.round:
+            self._drawn = {"round": model.round}
+        if role not in self._drawn:
+            name = f"{type(self.population).__name__}.{role}"
+            generator = model.streams.generator(name, round=model.round, segment=self.segment)
+            self._drawn[role] = np.maximum(generator.random(len(self)), SMALLEST_UNIFORM)
+        return self._drawn[role]
 
     @property
     def agents(self) -> list[Any]:
@@ -168,12 +228,12 @@ class Population:
             start += group.count
         self._faces: dict[int, PopulationAgent] = {}
         self._size = start
-        for rows in self.segments:
+        for rows, group in zip(self.segments, groups, strict=True):
             for name, column in _columns(rows.agent_class).items():
                 if name not in columns:
                     kind = bool if isinstance(column.default, bool) else float
                     everywhere = self.columns.setdefault(name, np.zeros(start, dtype=kind))
-                    everywhere[rows.start : rows.stop] = column.default
+                    everywhere[rows.start : rows.stop] = group.parameters.get(name, column.default)
         if start <= EAGER:
             self.touch_all()
 
@@ -185,7 +245,7 @@ class Population:
         if not 0 <= row < self._size:
             raise IndexError(f"row {row} is outside a population of {self._size}")
         if row not in self._faces:
-            agent_class = self._segment(row).agent_class
+            agent_class = self.rows_of(row).agent_class
             self._faces[row] = agent_class(self.model, self, row)
         return self._faces[row]
 
@@ -196,10 +256,6 @@ class Population:
         """Make every agent's object."""
         for _ in self:
             pass
-
-    def segment_of(self, row: int) -> str:
-        """Name of the segment that a row belongs to."""
-        return self._segment(row).segment
 
     def segment_names(self) -> np.ndarray:
         """Segment of every row, shape (n,)."""
@@ -214,7 +270,8 @@ class Population:
         scalar, array = (next(i for i, c in enumerate(mro) if name in vars(c)) for name in (hook, hook + "_all"))
         return self.vectorised and array <= scalar
 
-    def _segment(self, row: int) -> Rows:
+    def rows_of(self, row: int) -> Rows:
+        """The segment that a row belongs to."""
         return next(rows for rows in self.segments if row < rows.stop)
 
 

@@ -55,7 +55,7 @@ def test_replicates_needed_are_the_first_that_are_enough(width):
     assert expected_width(needed) <= width
     assert needed == 2 or expected_width(needed - 1) > width
     # The normal quantile would be content with fewer.
-    assert needed > (1.96 * sigma / (width * mean)) ** 2
+    assert needed > (stats.norm.ppf(0.975) * sigma / (width * mean)) ** 2
 
 
 def test_a_sample_has_as_many_replicates_as_its_own_width_needs():
@@ -91,7 +91,8 @@ def test_power_is_what_simulated_tests_find():
     # Nothing to find is found at the test's level; a certain finding has probability 1, whatever the numbers' size.
     assert paired_power(0.0, 5, 0.05) == pytest.approx(0.05)
     assert paired_power(1e-3, 2, 1e-3) == pytest.approx(1e-3, rel=1e-4)
-    assert paired_power(1e6, 2, 0.05) == paired_power(1.0, 10**6, 0.01) == pytest.approx(1)
+    assert [paired_power(1e6, 2, 0.05), paired_power(1.0, 10**6, 0.01)] == pytest.approx([1, 1])
+    assert paired_power(40.0, 10**7, 0.01) <= 1
     assert replicates_for_power(1.0, 1e-9, 0.8, 0.05) == MOST
     assert replicates_for_power(0.0, 1.0, 0.8, 0.05) == 2
 
@@ -103,7 +104,7 @@ def test_the_bound_of_a_deviation_holds_nine_times_in_ten():
 
 
 def test_pilots_ask_for_as_many_replicates_as_give_the_width():
-    """Of 300 studies of the size a pilot of 40 asks for, the mean width is the one wanted, to the pilot's error of 11%."""
+    """Studies of the size that a pilot of 40 asks for have the width wanted, to the pilot's error of 11%."""
     rng = np.random.default_rng(8)
     pilot = rng.normal(10, 3, 40)
     needed = replicates_needed(pilot, 0.05)

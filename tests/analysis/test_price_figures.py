@@ -9,6 +9,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis import plots
+from analysis.plots import price_lists as drawn_lists
+from analysis.plots.style import CURVE
 from analysis.price_lists import cheapest_covers, price_survey
 from analysis.tables import amount
 from simulator.pricing import Demand, Survey, complete_price_space, pricing_strategies
@@ -67,14 +69,14 @@ def test_area_shows_weight():
 def test_the_curve_of_a_version_is_its_revenue(answers):
     survey = random_survey(answers, 1, answers)
     demand = Demand(survey.values, survey.weights)
-    prices, revenue = plots._revenue_curve(demand)
-    assert len(prices) <= plots.CURVE + 2 * plots.RESOLUTION
+    prices, revenue = drawn_lists._revenue_curve(demand)
+    assert len(prices) <= CURVE + 2 * drawn_lists.RESOLUTION
     assert (np.diff(prices) >= 0).all()
     served = np.array([survey.weights[survey.values >= price].sum() * price for price in prices])
     missed = np.array([survey.weights[survey.values > price].sum() * price for price in prices])
-    if answers <= plots.RESOLUTION:  # up to each answer, then without its buyers
-        lost = np.arange(len(prices)) >= plots.CURVE
-        lost[plots.CURVE :: 2] = False
+    if answers <= drawn_lists.RESOLUTION:  # up to each answer, then without its buyers
+        lost = np.arange(len(prices)) >= CURVE
+        lost[CURVE::2] = False
         expected = np.where(lost, missed, served)
     else:
         expected = served
@@ -104,7 +106,7 @@ def test_many_answers_are_thinned_and_the_figure_says_so():
     figure = plots.survey_pricing(priced_by("uniform", survey, np.array([0.5, 1, 2, 4, 8])), survey)
     axes = figure.get_axes()[0]
     drawn = [len(marks(axes, kind)) for kind in ("SU", "MC", "SC")]
-    assert sum(drawn) <= 1.1 * plots.MOST_MARKS
+    assert sum(drawn) <= 1.1 * drawn_lists.MOST_MARKS
     assert f"; {drawn[0]:,} of {distinct:,} distinct answers drawn" in axes.get_title("left")
     shown = marks(axes, "SU")
     for k, eps in enumerate([0.5, 1, 2, 4, 8]):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from analysis import plots
+from analysis.cells import parameters
 from analysis.compare import compare, question
+from analysis.plots.style import line_style
 from analysis.report import write_report
 from scenarios.experiment import load
 from scenarios.runner import run_experiment
@@ -19,6 +21,10 @@ def walkthrough(tmp_path_factory):
     results = Results.create(tmp_path_factory.mktemp("results") / "walkthrough", load("walkthrough", ["replicates=3"]))
     run_experiment(results)
     return results
+
+
+def compared(results):
+    return parameters(results.experiment)["broker.pricing"]
 
 
 def test_the_walk_through_earns_1900(walkthrough):
@@ -40,7 +46,7 @@ def test_figures_show_the_numbers_of_the_tables(walkthrough):
     assert [label.get_text() for label in means.get_yticklabels()] == table["level"].tolist()
     drawn = means.containers[0].lines[0].get_xdata()
     np.testing.assert_allclose(drawn, table["mean"].to_numpy())
-    bars = plots.welfare_split(walkthrough, asked).axes[0].containers
+    bars = plots.welfare_split(walkthrough, compared(walkthrough)).axes[0].containers
     assert [container.get_label().split(":")[0] for container in bars] == [
         "Buyers' surplus", "Owners' surplus", "Broker's profit", "Lost",
     ]  # fmt: skip
@@ -51,7 +57,7 @@ def test_figures_show_the_numbers_of_the_tables(walkthrough):
 def test_the_figure_of_privacy_shows_the_numbers_of_the_table(walkthrough):
     """Composed and summed epsilons by round, of every value; with nobody out of budget there is no third panel."""
     asked = question(walkthrough)
-    mean, largest = plots.privacy_spent(walkthrough, asked).axes
+    mean, largest = plots.privacy_spent(walkthrough, compared(walkthrough)).axes
     rounds = walkthrough.table("rounds").groupby(["broker.pricing", "round"]).mean(numeric_only=True)
     for axes, name in ((mean, "mean"), (largest, "max")):
         drawn = iter(axes.lines)
@@ -64,7 +70,7 @@ def test_owners_out_of_budget_have_a_panel(tmp_path):
     experiment = load("walkthrough", ["owners.owners.privacy_budget=3"])
     results = Results.create(tmp_path / "walkthrough", experiment)
     run_experiment(results)
-    figure = plots.privacy_spent(results, question(results))
+    figure = plots.privacy_spent(results, compared(results))
     assert [axes.get_title("left") for axes in figure.axes][2:] == ["Owners out of budget"]
     spent = results.table("rounds").groupby(["broker.pricing", "round"])["owners_spent"].mean()
     assert spent.max() > 0
@@ -74,7 +80,7 @@ def test_owners_out_of_budget_have_a_panel(tmp_path):
 
 def test_personalised_prices_have_no_ladder(walkthrough):
     asked = question(walkthrough)
-    labels = [text.get_text() for text in plots.price_ladder(walkthrough, asked).legends[0].get_texts()]
+    labels = [text.get_text() for text in plots.price_ladder(walkthrough, compared(walkthrough)).legends[0].get_texts()]
     assert labels == [level for level in asked.levels if level != "perfect"]
 
 
@@ -83,7 +89,7 @@ def test_personalised_prices_have_no_ladder(walkthrough):
     [plots.welfare_split, plots.price_ladder, plots.coverage_and_accuracy, plots.money_flow, plots.privacy_spent],
 )
 def test_axes_carry_units(walkthrough, make):
-    figure = make(walkthrough, question(walkthrough))
+    figure = make(walkthrough, compared(walkthrough))
     words = [axes.get_xlabel() + axes.get_ylabel() + axes.get_title() for axes in figure.axes]
     text = " ".join([*words, figure.get_supxlabel(), figure.get_supylabel()])
     assert re.search(r"money|share|eps|round", text)
@@ -91,7 +97,7 @@ def test_axes_carry_units(walkthrough, make):
 
 def test_figures_leave_the_global_style_alone(walkthrough):
     before = dict(mpl.rcParams)
-    plots.money_flow(walkthrough, question(walkthrough))
+    plots.money_flow(walkthrough, compared(walkthrough))
     assert dict(mpl.rcParams) == before
 
 
@@ -128,7 +134,7 @@ def test_the_report_says_which_lists_were_repaired_or_raw(walkthrough):
 
 
 def test_no_two_of_many_lines_look_alike():
-    looks = {(line["color"], line["marker"]) for line in map(plots._line, range(64))}
+    looks = {(line["color"], line["marker"]) for line in map(line_style, range(64))}
     assert len(looks) == 64
 
 

@@ -1,16 +1,16 @@
 """Calibration of the surrogate: trainings of real purchases, out-of-sample errors, and the curves that are shipped."""
 
 import dataclasses
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from scenarios.calibration import FOLDS, REPEATS, SHARES, _predictions, calibrate, curve_errors, run_trials
-from scenarios.errors import InputError
+from scenarios.errors import InputError, RunError
+from scenarios.executors import WorkerDied
 from scenarios.experiment import load
-from scenarios.runner import RunError
 from simulator import Market, MarketConfig
 from simulator.config import TrainingConfig
 from simulator.privacy.surrogate import AccuracyCurve, shipped_curve
@@ -69,11 +69,12 @@ def test_the_curve_does_not_depend_on_who_is_first(small, monkeypatch):
     curve, trials = small
     calls = []
 
-    def backwards(function, tasks, workers):
-        assert workers == 3
-        for number in reversed(tasks):
-            yield number, function(*tasks[number])
+    def backwards(function, tasks, crew):
+        assert crew == 3
+        for task in reversed(tasks):
+            yield task, function(*task[1])
 
+    monkeypatch.setattr("scenarios.calibration.open_crew", lambda _, workers: nullcontext(workers))
     monkeypatch.setattr("scenarios.calibration.in_parallel", backwards)
     market = demo(**{"data.source": "iris", "owners.patients.count": 12})
     again, other = calibrate(market, seed=3, replicates=4, epsilons=FEW, workers=3, progress=lambda: calls.append(1))
@@ -83,12 +84,11 @@ def test_the_curve_does_not_depend_on_who_is_first(small, monkeypatch):
 
 
 def test_a_worker_that_dies_is_told(monkeypatch):
-    def dead(function, tasks, workers):
-        yield from ()
-        raise BrokenProcessPool
+    def dead(function, tasks, crew):
+        yield tasks[1], WorkerDied()
 
     monkeypatch.setattr("scenarios.calibration.in_parallel", dead)
-    with pytest.raises(RunError, match="a worker process died"):
+    with pytest.raises(RunError, match="the worker process of split 1 died"):
         calibrate(demo(), replicates=2)
 
 

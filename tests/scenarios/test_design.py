@@ -121,7 +121,9 @@ def test_saltelli_swaps_one_column_at_a_time():
 
 
 def test_morris_moves_one_parameter_at_a_time_and_reaches_the_ends():
-    experiment = ranges("morris", 12, **{"broker.commission": UNIFORM, "buyers.b.count": COUNT})
+    # The lower end of this distribution is far below any of its quantiles.
+    narrow = {"dist": "beta", "a": 20, "b": 20, "loc": 0.1, "scale": 0.8}
+    experiment = ranges("morris", 12, **{"broker.commission": narrow, "buyers.b.count": COUNT})
     u = unit_samples(experiment).reshape(12, 3, 2)
     moved = np.diff(u, axis=1) != 0
     assert (moved.sum(axis=2) == 1).all()
@@ -310,6 +312,10 @@ GROWTH = [
         ({"broker.commission": [0.1, 0.15, 0.2], "rounds": [3, 1, 2]}, {}, 3),
     ),
     (
+        ({"broker.commission": [0, 1]}, {}, 1),
+        ({"broker.commission": [1.0, 0.5, 0.0]}, {}, 1),
+    ),
+    (
         ({"broker.commission": UNIFORM}, {"points": 4}, 2),
         ({"broker.commission": UNIFORM}, {"points": 8}, 3),
     ),
@@ -341,13 +347,14 @@ GROWTH = [
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), GROWTH, ids=["list", "lists", "sobol", "both", "zip", "types", "saltelli"]
+    ("before", "after"), GROWTH, ids=["list", "lists", "whole", "sobol", "both", "zip", "types", "saltelli"]
 )
 def test_design_points_are_added_to_a_finished_study(tmp_path, monkeypatch, before, after):
     """Only what is missing is run; rows are those of a study that was so from the beginning."""
     small, large = (scenario(sweep, design=design, replicates=n) for sweep, design, n in (before, after))
     whole = run(tmp_path / "whole", large)
     kept = run(tmp_path / "small", small)
+    parts = {path: path.read_bytes() for path in (kept.folder / "rounds").iterdir()}
     done = []
     monkeypatch.setattr(runner, "run_one", lambda *a, _f=runner.run_one: (done.append(a), _f(*a))[1])
     more = run(kept.folder, large)
@@ -361,6 +368,7 @@ def test_design_points_are_added_to_a_finished_study(tmp_path, monkeypatch, befo
     assert sorted(map(repr, more.points)) == sorted(map(repr, design_points(large)))
     assert more.plan.groupby("point")["replicate"].nunique().eq(large.replicates).all()
     assert more.provenance["extended"][0]["points"] == len(design_points(large))
+    assert {path: path.read_bytes() for path in parts} == parts
     # Nothing is left to do, and the smaller study is another one now.
     run(kept.folder, large)
     assert len(done) == len(whole.plan) - len(kept.plan)

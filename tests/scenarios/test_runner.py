@@ -14,9 +14,9 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from scenarios import runner
-from scenarios.errors import InputError
-from scenarios.experiment import parse
-from scenarios.runner import RunError, run_experiment, run_one
+from scenarios.errors import InputError, RunError
+from scenarios.experiment import market_at, parse
+from scenarios.runner import run_experiment, run_one
 from scenarios.store import FORMAT, Results
 from simulator.config import MarketConfig
 from simulator.pricing import PricingStrategy
@@ -111,11 +111,11 @@ def test_the_same_command_goes_on_where_an_earlier_one_stopped(serial, tmp_path,
     calls = []
     real = runner.run_batch
 
-    def stops_at_the_third(jobs, *arguments):
+    def stops_at_the_third(jobs, **options):
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append([job.run for job in jobs])
-        return real(jobs, *arguments)
+        return real(jobs, **options)
 
     monkeypatch.setattr(runner, "run_batch", stops_at_the_third)
     results = Results.create(tmp_path / "small", scenario())
@@ -126,7 +126,7 @@ def test_the_same_command_goes_on_where_an_earlier_one_stopped(serial, tmp_path,
     assert len(half.table("rounds")) == 2 * sum(map(len, calls))
 
     monkeypatch.setattr(
-        runner, "run_batch", lambda jobs, *rest: calls.append([j.run for j in jobs]) or real(jobs, *rest)
+        runner, "run_batch", lambda jobs, **rest: calls.append([j.run for j in jobs]) or real(jobs, **rest)
     )
     full = run(tmp_path / "small", scenario())
     assert sorted(run for batch in calls for run in batch) == list(range(12))
@@ -135,7 +135,7 @@ def test_the_same_command_goes_on_where_an_earlier_one_stopped(serial, tmp_path,
 
 
 def test_a_finished_experiment_is_not_run_again(serial, monkeypatch):
-    monkeypatch.setattr(runner, "run_batch", lambda *_: pytest.fail("ran again"))
+    monkeypatch.setattr(runner, "run_batch", lambda *_, **__: pytest.fail("ran again"))
     run(serial.folder, scenario())
 
 
@@ -161,7 +161,7 @@ def test_a_failed_run_is_recorded_and_the_others_finish(tmp_path):
 
 
 class Deadly(PricingStrategy):
-    """Takes its process with it in the last replicate."""
+    """Takes its process with it where an answer is a thousand."""
 
     name = "deadly"
 
@@ -172,23 +172,44 @@ class Deadly(PricingStrategy):
 
 
 DEADLY_VALUE = 1000.0
+#: A budget of 4000 at sensitivities 0 is an answer of 1000.
+BUDGETS = [4.0, 8.0, 12.0, 16.0, 4000.0, 20.0, 24.0, 28.0, 32.0, 36.0, 40.0, 44.0]
 
 
-def test_a_worker_that_dies_is_one_sentence_and_loses_nothing(tmp_path):
-    # A budget of 4000 at sensitivities 0 is an answer of 1000, in the design point that comes last.
+def deadly_scenario(pricing):
     buyers = {"segment": "b", "count": 3, "budget": 8.0, "epsilon_expected": 1.0}
     flat = buyers | {"coverage_sensitivity": 0.0, "noise_sensitivity": 0.0}
-    sweep = {"buyers.b.budget": [4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0, 36.0, 40.0, 44.0, 48.0, 4000.0]}
-    own = SCENARIO["broker"] | {"pricing": f"{__name__}:Deadly"}
-    experiment = scenario(broker=own, buyers=[flat], sweep=sweep, replicates=3, tables=["rounds"])
-    results = Results.create(tmp_path / "small", experiment)
-    with pytest.raises(RunError, match="a worker process died; finished batches are kept"):
-        run_experiment(results, workers=2, import_path=sys.path)
-    kept = Results(tmp_path / "small")
-    done = kept.plan[kept.plan["status"] == "done"]
-    if len(done):
-        assert set(kept.table("rounds")["run"]) == set(done["run"])
-    assert "pending" in set(kept.plan["status"])
+    own = SCENARIO["broker"] | {"pricing": pricing}
+    return scenario(broker=own, buyers=[flat], sweep={"buyers.b.budget": BUDGETS}, replicates=3, tables=["rounds"])
+
+
+def test_a_run_that_kills_its_worker_is_a_failed_run_and_the_others_finish(tmp_path):
+    told = []
+    experiment = deadly_scenario(f"{__name__}:Deadly")
+    deadly = run(tmp_path / "d", experiment, workers=2, import_path=sys.path, progress=lambda *n: told.append(n))
+    failed = deadly.plan["status"] == "failed"
+    assert deadly.plan.loc[failed, "buyers.b.budget"].tolist() == [4000.0] * 3
+    assert set(deadly.plan.loc[failed, "error"]) == {"its worker process died"}
+    assert (deadly.plan.loc[~failed, "status"] == "done").all()
+    assert [sum(column) for column in zip(*told, strict=True)] == [36, 3]
+    for number in deadly.plan.loc[failed, "run"]:
+        assert "worker process died" in deadly.traceback_file(number).read_text(encoding="utf-8")
+    # Runs that happened to be with it in its worker are as ever.
+    rounds = deadly.table("rounds")
+    assert rounds.groupby("run").size().tolist() == [2] * 33
+    row = deadly.plan[deadly.plan["run"] == 5].iloc[0]
+    market = market_at(experiment.market_scenario(), {"buyers.b.budget": row["buyers.b.budget"]})
+    alone = run_one(market, 5, 0, ["rounds"])["rounds"]
+    assert_frame_equal(alone, rounds.query("run == 5")[alone.columns].reset_index(drop=True), check_exact=True)
+
+
+def test_dead_workers_count_among_the_failures(tmp_path):
+    results = Results.create(tmp_path / "small", deadly_scenario(f"{__name__}:Deadly"))
+    with pytest.raises(RunError, match=r"stopped after 1 failed run; run \d+ failed with its worker process died"):
+        run_experiment(results, executor="processes", workers=1, import_path=sys.path, max_failures=1)
+    kept = Results(results.folder)
+    assert kept.plan["status"].value_counts()["failed"] == 1
+    assert set(kept.table("rounds")["run"]) == set(kept.plan.loc[kept.plan["status"] == "done", "run"])
 
 
 @pytest.fixture
