@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.compare import METRICS, Question, replicate_means
+from analysis.compare import Question, metric_label, replicate_means
 from analysis.intervals import CONFIDENCE, MIN_BOOTSTRAP, RESAMPLES, holm, paired_p_value, t_half_width
 from analysis.tables import Table, interval, p_value
 from scenarios.errors import InputError
@@ -201,13 +201,12 @@ def ranking_tables(ranking: pd.DataFrame, asked: Question, replicates: int) -> l
     """
     tables = []
     for metric, rows in ranking.groupby("metric", sort=False):
-        label, unit = METRICS.get(str(metric), (str(metric), ""))
         used = int(rows["replicates"].iloc[0])
         cells = pd.DataFrame(
             {
                 asked.label: rows["level"].astype(str),
                 "rank": rows["rank"],
-                label + (f" ({unit})" if unit else ""): list(map(interval, rows["mean"], rows["low"], rows["high"])),
+                metric_label(str(metric)): list(map(interval, rows["mean"], rows["low"], rows["high"])),
                 "group": rows["letters"],
                 "p to first (Holm)": list(map(p_value, rows["p_best"])),
                 "rank interval": [

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.compare import METRICS, run_means
+from analysis.compare import METRICS, metric_label, run_means
 from analysis.intervals import t_quantile
 from analysis.tables import Table, number
 from scenarios.errors import InputError
@@ -228,8 +228,9 @@ def regression_tables(
     """
     columns, of_metric = {}, {fit["metric"]: fit for fit in fits.to_dict("records")}
     for metric, rows in coefficients.groupby("metric", sort=False):
-        label, unit = METRICS.get(str(metric), (str(metric), ""))
-        heading = f"log {label}" if metric in model.logs else label + (f" ({unit})" if unit else "")
+        heading = metric_label(str(metric))
+        if metric in model.logs:
+            heading = f"log {METRICS.get(str(metric), (str(metric), ''))[0]}"
         cells = []
         for estimate, se, low, high in rows[["estimate", "se", "low", "high"]].to_numpy():
             spread = f"({_digits(se)})" if standard_errors else f"[{_digits(low)}, {_digits(high)}]"
