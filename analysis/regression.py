@@ -236,7 +236,7 @@ def regression_tables(
             spread = f"({_digits(se)})" if standard_errors else f"[{_digits(low)}, {_digits(high)}]"
             cells += [_digits(estimate), spread]
         fit = of_metric[metric]
-        foot = ["yes", number(fit["mean"]), f"{fit['r2_within']:.3f}", str(fit["runs"]), str(fit["replicates"])]
+        foot = ["yes", number(fit["mean"]), f"{fit['r2_within']:.3f}", f"{fit['runs']:,}", f"{fit['replicates']:,}"]
         columns[heading] = cells + foot
     terms = dict.fromkeys(coefficients["term"])
     below = ["Effects of replicates", "Mean of the metric", "R2 within replicates", "Runs", "Replicates"]

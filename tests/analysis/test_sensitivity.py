@@ -155,13 +155,14 @@ def test_notes_tell_of_noise_and_of_wide_intervals(study):
     found = sensitivity(results, ("revenue",))
     notes = sensitivity_tables(results, found)[0].notes
     assert "N = 16 base samples, 80 design points, averaged over 2 replicates." in notes[0]
-    assert (found[["S1", "ST"]] < 0).any(axis=None) == any("below 0 are sampling noise" in note for note in notes)
+    noisy = (found[["S1", "ST"]] < 0).any(axis=None) or (found["S1"] > found["ST"]).any()
+    assert noisy == any("are sampling noise" in note for note in notes)
     assert any(note.startswith("Warning: intervals are as wide as") for note in notes)
     quiet = found.assign(S1=0.3, S1_low=0.28, S1_high=0.32, ST=0.3, ST_low=0.28, ST_high=0.32)
     assert len(sensitivity_tables(results, quiet)[0].notes) == 3
     negative = sensitivity_tables(results, quiet.assign(S1=-0.01, S1_low=-0.03, S1_high=0.01))[0]
     assert negative.cells["S1"].tolist()[0] == "-0.010 [-0.030, 0.010]"
-    assert negative.notes[3] == "Indices below 0 are sampling noise: the true ones are not negative."
+    assert negative.notes[3] == "Indices below 0, and S1 above ST, are sampling noise: no true ones are so."
     effects = made(study, lambda plan: ishigami(unit(plan)), "morris", points=4, name="morris")
     notes = sensitivity_tables(effects, sensitivity(effects, ("revenue",)))[0].notes
     assert "(money per round)" in notes[0]

@@ -83,7 +83,8 @@ def test_every_command_writes_every_format(dealer, studies, line, heading):
     assert len({len(re.split(r"(?<!\\)\|", row)) for row in rows}) == 1 or line.startswith("power")
     code, latex, _ = dealer(f"{line} --format latex")
     assert code == 0
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == latex.count(r"\toprule") >= 1
+    assert latex.count(r"\begin{tabular}{") == latex.count(r"\toprule") == latex.count(r"\bottomrule") >= 1
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}")
     assert not re.search(r"(?<!\\)_", latex)
     code, csv, _ = dealer(f"{line} --format csv --out numbers.csv")
     assert (code, csv) == (0, "Written: numbers.csv\n")
