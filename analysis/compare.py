@@ -17,6 +17,9 @@ from scenarios.store import Results
 from simulator.log import ROUND_METRICS
 from simulator.streams import Streams
 
+#: The value that stands for all runs where nothing is compared.
+ALL = "all runs"
+
 #: Metrics as a reader knows them: name -> (label, unit).
 METRICS = {
     "owners_taking_part": ("Owners taking part", "owners"),
@@ -203,8 +206,8 @@ def run_means(results: Results, metrics: tuple[str, ...]) -> pd.DataFrame:
     return rounds.groupby(keys, sort=False)[list(metrics)].mean().reset_index()
 
 
-def replicate_means(results: Results, by: str, metrics: tuple[str, ...]) -> dict[str, pd.DataFrame]:
-    """Each metric's mean in every replicate at each value of a parameter.
+def replicate_means(results: Results, by: str | None, metrics: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Each metric's mean in every replicate at each value of a parameter; without one, over `ALL` runs.
 
     Runs of one replicate that differ in other swept parameters, lists or ranges, are averaged, so that replicates,
     which are independent, are the sample. Every value meets the same other parameters (but for lists zipped with this
@@ -216,8 +219,11 @@ def replicate_means(results: Results, by: str, metrics: tuple[str, ...]) -> dict
         For each metric a row a replicate, a column a value of the parameter; NaN where one of the runs that would
         be averaged is missing or undefined. Values that have no finished run are left out.
     """
-    planned = results.plan.groupby(["replicate", by], sort=False).size()
-    runs = run_means(results, metrics).groupby(["replicate", by], sort=False)
+    plan, done = results.plan, run_means(results, metrics)
+    if by is None:
+        by, plan, done = "runs", plan.assign(runs=ALL), done.assign(runs=ALL)
+    planned = plan.groupby(["replicate", by], sort=False).size()
+    runs = done.groupby(["replicate", by], sort=False)
     found = {}
     for metric in metrics:
         defined = runs[metric].count()

@@ -208,8 +208,7 @@ def regression_tables(
     standard_errors : bool
         Whether standard errors in parentheses stand in place of the intervals.
     """
-    fits = fits.set_index("metric")
-    columns = {}
+    columns, of_metric = {}, {fit["metric"]: fit for fit in fits.to_dict("records")}
     for metric, rows in coefficients.groupby("metric", sort=False):
         label, unit = METRICS.get(str(metric), (str(metric), ""))
         heading = f"log {label}" if metric in model.logs else label + (f" ({unit})" if unit else "")
@@ -217,15 +216,13 @@ def regression_tables(
         for estimate, se, low, high in rows[["estimate", "se", "low", "high"]].to_numpy():
             spread = f"({_digits(se)})" if standard_errors else f"[{_digits(low)}, {_digits(high)}]"
             cells += [_digits(estimate), spread]
-        fit = fits.loc[metric]
-        columns[heading] = [
-            *cells, "yes", number(fit["mean"]), f"{fit['r2_within']:.3f}", str(int(fit["runs"])),
-            str(int(fit["replicates"])),
-        ]  # fmt: skip
+        fit = of_metric[metric]
+        foot = ["yes", number(fit["mean"]), f"{fit['r2_within']:.3f}", str(fit["runs"]), str(fit["replicates"])]
+        columns[heading] = cells + foot
     terms = dict.fromkeys(coefficients["term"])
-    foot = ["Effects of replicates", "Mean of the metric", "R2 within replicates", "Runs", "Replicates"]
-    first = [text for term in terms for text in (term, "")] + foot
-    return [Table(pd.DataFrame({"": first, **columns}), _notes(results, model, fits, standard_errors), len(foot))]
+    below = ["Effects of replicates", "Mean of the metric", "R2 within replicates", "Runs", "Replicates"]
+    first = [text for term in terms for text in (term, "")] + below
+    return [Table(pd.DataFrame({"": first, **columns}), _notes(results, model, fits, standard_errors), len(below))]
 
 
 def _notes(results: Results, model: Model, fits: pd.DataFrame, standard_errors: bool) -> tuple[str, ...]:
@@ -248,7 +245,7 @@ def _notes(results: Results, model: Model, fits: pd.DataFrame, standard_errors: 
         notes.append("Metrics and numeric parameters are divided by their standard deviation over the runs.")
     if model.interactions:
         notes.append("Numeric parameters are taken from their mean over the runs.")
-    for metric, left_out in fits["left_out"].items():
+    for metric, left_out in zip(fits["metric"], fits["left_out"], strict=True):
         if left_out:
             notes.append(f"{left_out} runs are left out, failed, not done or without {metric}.")
     return tuple(notes)
@@ -260,7 +257,7 @@ def _logged(values: pd.Series, name: str, model: Model) -> pd.Series:
         return values
     if (values <= 0).any():
         raise InputError(f"--log: found {name!r} with the value {values.min():g}; allowed are numbers above 0")
-    return np.log(values)
+    return values.map(np.log)
 
 
 def _numeric(values: pd.Series, model: Model) -> pd.Series:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.cli.app import By, Folder, Json, Metrics, app, open_results, split_names
+from analysis.cli.app import Baseline, By, Folder, Json, Metrics, app, open_results, split_names
 from analysis.cli.output import Caption, Format, Label, Out, Output, Style
 from scenarios.errors import InputError
 
@@ -134,3 +136,88 @@ def _baselines(results: Results, parameters: tuple[str, ...], settings: list[str
             )
         found[name] = value
     return found
+
+
+@app.command()
+def sensitivity(
+    results: Folder,
+    metric: Metrics = None,
+    format_: Format = Style.text,
+    out: Out = None,
+    caption: Caption = None,
+    label: Label = None,
+    json_: Json = False,
+) -> None:
+    """Sobol indices, or Morris' elementary effects, of metrics over the ranges of a sweep.
+
+    The scenario's design says which: sampling = "saltelli" or "morris". Metrics are averaged over rounds and
+    replicates first; each combination of the values of swept lists has an analysis of its own. The analysis is done by
+    SALib, which comes with the extra `sensitivity` of this package.
+
+    Example: dealer sensitivity results/my --metric revenue --metric welfare
+    """
+    output = Output(format_, json_, out, caption, label)
+    opened = open_results(results)
+    from analysis.compare import check_metrics
+    from analysis.sensitivity import sensitivity, sensitivity_tables
+
+    rows = sensitivity(opened, check_metrics(opened, tuple(metric or ())))
+    output.write(sensitivity_tables(opened, rows), rows, {"sampling": opened.experiment.design.sampling})
+
+
+@app.command()
+def power(
+    results: Folder,
+    by: By = None,
+    baseline: Baseline = None,
+    metric: Metrics = None,
+    width: Annotated[
+        float,
+        typer.Option(help="Half-width that 95% t intervals are to have, as a share of the absolute mean."),
+    ] = 0.01,
+    difference: Annotated[
+        float | None,
+        typer.Option(help="Difference to be found, as a share of the baseline's absolute mean."),
+    ] = None,
+    power: Annotated[float, typer.Option(help="Probability of finding it.")] = 0.8,
+    absolute: Annotated[
+        bool, typer.Option("--absolute", help="Take --width and --difference in the metric's unit.")
+    ] = False,
+    format_: Format = Style.text,
+    out: Out = None,
+    caption: Caption = None,
+    label: Label = None,
+    json_: Json = False,
+) -> None:
+    """Tell from the replicates at hand how many a given precision needs.
+
+    For the interval of each mean, and of each difference to the baseline, paired by replicate; and with --difference
+    for a paired t test to find a difference of that size. Means and differences of widths are shares unless --absolute.
+
+    Examples
+    --------
+        dealer power results/demo --metric revenue --width 0.02
+
+        dealer power results/demo --metric revenue --difference 0.05 --power 0.9
+    """
+    output = Output(format_, json_, out, caption, label)
+    for flag, value in (("--width", width), ("--difference", difference)):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{flag}: found {value:g}; allowed are numbers above 0")
+    if not 0 < power < 1:
+        raise InputError(f"--power: found {power:g}; allowed are numbers between 0 and 1")
+    opened = open_results(results)
+    from analysis.compare import ALL, Question, check_metrics, question
+    from analysis.power import Goal, power_analysis, power_tables
+
+    metrics = tuple(metric or ())
+    if by is None and not opened.experiment.levels:
+        asked = Question("", (ALL,), ALL, check_metrics(opened, metrics))
+    else:
+        asked = question(opened, by, baseline, metrics)
+    if difference is not None and len(asked.levels) < 2:
+        raise InputError("--difference: found without values to compare; allowed where a list is swept")
+    goal = Goal(width, difference, power, absolute)
+    rows = power_analysis(opened, asked, goal)
+    about = {"by": asked.by or None, "baseline": asked.baseline if asked.by else None, **dataclasses.asdict(goal)}
+    output.write(power_tables(rows, asked, goal), rows, about)
