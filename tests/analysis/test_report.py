@@ -18,7 +18,7 @@ from analysis.report import write_report
 from analysis.report.caveats import caveats
 from analysis.report.figures import drawings
 from analysis.report.subject import Subject
-from analysis.report.tables import answers, regressions
+from analysis.report.tables import answers, regressions, sensitivities
 from analysis.tables import interval, number
 from scenarios.errors import InputError
 from scenarios.experiment import load, parse
@@ -221,6 +221,10 @@ def test_figures_follow_the_design(made_up):
                                                "revenue_difference_over_modest_noise_sensitivity"]  # fmt: skip
     zipped = made_up(sweep=three | {SPREAD: [0.5, 1]}, design={"zip": [[PRICING, SPREAD]]}, **quick)
     assert names(zipped, by=PRICING)[1:3] == ["revenue_over_commission", "revenue_difference_over_commission"]
+    screened = made_up(sweep={SPREAD: RANGE}, design={"points": 2, "sampling": "morris"}, **quick)
+    assert names(screened)[:2] == ["revenue_sensitivity", "revenue_by_sample"]
+    (indices,) = sensitivities(subject(screened))
+    assert (indices.name, len(indices.rows)) == ("revenue_sensitivity", 1)
     many = made_up(sweep={COMMISSION: np.linspace(0, 0.4, 13).tolist()}, replicates=1, rounds=2, tables=["rounds"])
     assert names(many) == ["revenue_by_commission", "welfare_split", "privacy_spent"]
 
