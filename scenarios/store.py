@@ -150,7 +150,8 @@ class Results:
             kept = pd.read_parquet(part) if _readable(part) else pd.DataFrame({"run": []})
             kept = kept[~kept["run"].isin(runs["run"])]
             # Runs may succeed with nothing to say, as where nobody buys.
-            whole = [rows for rows in (kept, table) if len(rows)] or [table] * bool(len(table.columns))
+            whole = [rows for rows in (kept, table) if len(rows)]
+            whole = whole or [rows for rows in (table, kept) if len(rows.columns) > 1][:1]
             if whole:
                 part.parent.mkdir(exist_ok=True)
                 write_parquet(pd.concat(whole, ignore_index=True), part)

@@ -43,7 +43,9 @@ def test_every_command_of_the_tutorial_works_and_prints_what_it_shows(tmp_path):
             found, expected = words_and_numbers(done.stdout), words_and_numbers(shown)
             assert found[0] == expected[0]
             # Other versions of the libraries may round differently, and an interval be drawn a little otherwise.
-            assert all(math.isclose(*pair, rel_tol=0.02, abs_tol=0.02) for pair in zip(found[1], expected[1], strict=True))
+            assert all(
+                math.isclose(*pair, rel_tol=0.02, abs_tol=0.02) for pair in zip(found[1], expected[1], strict=True)
+            )
     assert commands >= 12
     for made in ("revenue.pdf", "gain.png", "pricing.tex", "run17/owners.parquet", "tables/rounds.csv"):
         assert (tmp_path / made).stat().st_size > 500, made

@@ -179,6 +179,14 @@ def test_only_the_task_that_kills_its_worker_is_lost():
     assert set(multiprocessing.active_children()) <= others
 
 
+def test_tasks_in_flight_are_given_up_when_nobody_waits_for_them():
+    tasks = deque([(0, (0.0,)), (1, (600.0,)), (2, (600.0,))])
+    others = set(multiprocessing.active_children())
+    with open_crew("processes", 2) as crew, closing(in_parallel(time.sleep, tasks, crew)) as outcomes:
+        assert next(outcomes)[0][0] == 0
+    assert set(multiprocessing.active_children()) <= others
+
+
 def test_a_worker_that_dies_with_nothing_to_do_is_replaced():
     tasks = deque([(0, (0,))])
     with open_crew("processes", 1) as crew, closing(in_parallel(deadly, tasks, crew)) as outcomes:
