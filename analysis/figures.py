@@ -57,6 +57,11 @@ KINDS = {
         ("metric", "by"),
         "a metric against every parameter that was sampled from a range, a panel each",
     ),
+    "sensitivity": Kind(
+        "sensitivity",
+        ("metric",),
+        "Sobol indices with their intervals, or Morris' mu* and sigma (sampling saltelli or morris)",
+    ),
     "heat-map": Kind("heat_map", ("metric", "x", "y", "panel"), "a metric's mean over two parameters"),
     "difference-map": Kind(
         "difference_map",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.compare import METRICS, run_means
+from analysis.compare import METRICS, metric_label, run_means
 from analysis.intervals import t_quantile
 from analysis.tables import Table, number
 from scenarios.errors import InputError
@@ -100,14 +100,32 @@ def regress(results: Results, model: Model) -> tuple[pd.DataFrame, pd.DataFrame]
         defined = runs[runs[metric].notna()]
         alone = defined.groupby("replicate")["run"].transform("size") == 1  # nothing to compare it with
         defined = defined[~alone]
-        estimates, fit = _fit(defined, metric, model)
+        estimates, fit = fit_runs(defined, metric, model)
         coefficients.append(estimates)
         fits.append({"metric": metric, "left_out": len(results.plan) - len(defined), **fit})
     order = ["metric", "runs", "left_out", "replicates", "mean", "r2_within"]
     return pd.concat(coefficients, ignore_index=True), pd.DataFrame(fits)[order]
 
 
-def _fit(runs: pd.DataFrame, metric: str, model: Model) -> tuple[pd.DataFrame, dict[str, float]]:
+def fit_runs(runs: pd.DataFrame, metric: str, model: Model) -> tuple[pd.DataFrame, dict[str, float]]:
+    """The regression of one metric; see `regress`.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Columns `point`, `replicate`, the parameters and the metric, which is defined in every row.
+    metric : str
+        What is explained.
+    model : Model
+        By what.
+
+    Returns
+    -------
+    coefficients : DataFrame
+        One row a term.
+    fit : dict
+        Numbers of `runs` and `replicates`, `mean` and `r2_within`.
+    """
     replicates = runs["replicate"].nunique()
     if replicates < 2:
         raise InputError(
@@ -210,14 +228,15 @@ def regression_tables(
     """
     columns, of_metric = {}, {fit["metric"]: fit for fit in fits.to_dict("records")}
     for metric, rows in coefficients.groupby("metric", sort=False):
-        label, unit = METRICS.get(str(metric), (str(metric), ""))
-        heading = f"log {label}" if metric in model.logs else label + (f" ({unit})" if unit else "")
+        heading = metric_label(str(metric))
+        if metric in model.logs:
+            heading = f"log {METRICS.get(str(metric), (str(metric), ''))[0]}"
         cells = []
         for estimate, se, low, high in rows[["estimate", "se", "low", "high"]].to_numpy():
             spread = f"({_digits(se)})" if standard_errors else f"[{_digits(low)}, {_digits(high)}]"
             cells += [_digits(estimate), spread]
         fit = of_metric[metric]
-        foot = ["yes", number(fit["mean"]), f"{fit['r2_within']:.3f}", str(fit["runs"]), str(fit["replicates"])]
+        foot = ["yes", number(fit["mean"]), f"{fit['r2_within']:.3f}", f"{fit['runs']:,}", f"{fit['replicates']:,}"]
         columns[heading] = cells + foot
     terms = dict.fromkeys(coefficients["term"])
     below = ["Effects of replicates", "Mean of the metric", "R2 within replicates", "Runs", "Replicates"]
@@ -247,7 +266,8 @@ def _notes(results: Results, model: Model, fits: pd.DataFrame, standard_errors: 
         notes.append("Numeric parameters are taken from their mean over the runs.")
     for metric, left_out in zip(fits["metric"], fits["left_out"], strict=True):
         if left_out:
-            notes.append(f"{left_out} runs are left out, failed, not done or without {metric}.")
+            runs = "1 run is" if left_out == 1 else f"{left_out:,} runs are"
+            notes.append(f"{runs} left out, failed, not done or without {metric}.")
     return tuple(notes)
 
 

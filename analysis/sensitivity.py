@@ -184,10 +184,10 @@ def _notes(metric: str, rows: pd.DataFrame) -> list[str]:
             "S1: what a parameter explains alone; ST: what goes if all others are known, interactions included.",
             f"95% intervals by SALib's bootstrap of the base samples, {RESAMPLES} resamples. {own}",
         ]
-        if (rows[["S1", "ST"]] < 0).any(axis=None):
-            notes.append("Indices below 0 are sampling noise: the true ones are not negative.")
+        if (rows[["S1", "ST"]] < 0).any(axis=None) or (rows["S1"] > rows["ST"]).any():
+            notes.append("Indices below 0, and S1 above ST, are sampling noise: no true ones are so.")
         if wide > WIDE_INDEX:
-            notes.append(f"Warning: intervals are as wide as +-{wide:.2f}; more points (design.points) narrow them.")
+            notes.append(f"Warning: intervals are as wide as ±{wide:.2f}; more points (design.points) narrow them.")
         return notes
     wide = (rows["mu_star_high"] - rows["mu_star"]).max() / rows["mu_star"].max()
     notes = [
@@ -198,7 +198,7 @@ def _notes(metric: str, rows: pd.DataFrame) -> list[str]:
     ]
     if wide > WIDE_EFFECT:
         notes.append(
-            f"Warning: intervals are as wide as +-{wide:.0%} of the largest effect; more trajectories (design.points) "
+            f"Warning: intervals are as wide as ±{wide:.0%} of the largest effect; more trajectories (design.points) "
             "narrow them."
         )
     return notes

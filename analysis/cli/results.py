@@ -73,11 +73,13 @@ def export(
     tables: Annotated[
         str | None, typer.Option(metavar="TABLE,...", help="Tables to write; by default the plan and all there are.")
     ] = None,
+    csv: Annotated[bool, typer.Option("--csv/--parquet", help="A CSV file, or a Parquet file, a table.")] = True,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the files; by default RESULTS/csv.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the files; by default RESULTS/csv or RESULTS/parquet."),
     ] = None,
 ) -> None:
-    """Write the tables of an experiment as CSV files, the swept parameters beside every row.
+    """Write each table of an experiment into one file, the swept parameters beside every row.
 
     Numbers are written so that they read back as the same floats. Runs that are not done yet are left out.
 
@@ -85,20 +87,27 @@ def export(
     --------
         dealer export results/demo
 
-        dealer export results/demo --tables rounds --out tables
+        dealer export results/demo --tables rounds --parquet --out tables
     """
     opened = open_results(results)
+    from scenarios.store import write_parquet
+
     kept = ("plan", *opened.experiment.tables)
     wanted = kept if tables is None else split_names("--tables", tables)
     strange = [name for name in wanted if name not in kept]
     if strange:
         raise InputError(f"--tables: found {strange[0]!r}; allowed are {', '.join(kept)}")
-    folder = out or opened.folder / "csv"
+    kind = "csv" if csv else "parquet"
+    folder = out or opened.folder / kind
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in wanted:
             table = opened.plan if name == "plan" else opened.table(name)
-            table.to_csv(folder / f"{name}.csv", index=False)
-            typer.echo(f"{folder / f'{name}.csv'}: {len(table):,} rows")
+            file = folder / f"{name}.{kind}"
+            if csv:
+                table.to_csv(file, index=False)
+            else:
+                write_parquet(table, file)
+            typer.echo(f"{file}: {len(table):,} rows")
     except OSError as error:
         raise InputError(f"--out: {str(folder)!r} cannot be written: {error.strerror or error}") from None

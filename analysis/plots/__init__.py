@@ -1,5 +1,6 @@
 """Figures: one function each, returning a matplotlib Figure."""
 
+from analysis.plots.indices import sensitivity
 from analysis.plots.inequality import lorenz
 from analysis.plots.price_lists import arbitrage, survey_pricing
 from analysis.plots.purchases import coverage_by_budget
@@ -25,6 +26,7 @@ __all__ = [
     "privacy_spent",
     "sampled_parameters",
     "save",
+    "sensitivity",
     "small_multiples",
     "survey_pricing",
     "welfare_split",

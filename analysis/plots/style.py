@@ -34,6 +34,8 @@ TINY = 1e-300
 LONG_NAME = 18
 #: Width of a letter, height of a line of a legend, and width of its key, in inches.
 CHARACTER, LINE, KEY = 0.08, 0.19, 0.6
+#: Share of a figure's height that a label along it may take.
+UPRIGHT = 0.8
 #: Room between two turned labels, in inches.
 TURNED = 0.24
 EPSILON = "privacy level (eps)"
@@ -130,7 +132,7 @@ def label_panels(figure: Figure, grid: list[Axes], x: str, y: str) -> None:
     """Label the x axes of the lowest panels, and the y axes of all together."""
     for axes in _lowest(grid):
         axes.set_xlabel(x)
-    figure.supylabel(wrapped(y, figure.get_figheight()), fontsize=9)
+    figure.supylabel(wrapped(y, UPRIGHT * figure.get_figheight()), fontsize=9)
 
 
 def wrapped(text: str, inches: float) -> str:

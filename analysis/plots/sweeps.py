@@ -49,7 +49,9 @@ NUMBER_SIZES = (8.0, 7.0, 6.0)
 ROOM = 0.92
 #: Relative luminance of red, green and blue, and below which white is easier to read than black.
 LUMINANCE, DARK = (0.2126, 0.7152, 0.0722), 0.45
-#: More points than this are drawn small, without intervals, and as an image in a vector file.
+#: More points than this have no intervals, which would hide each other.
+MOST_BARS = 100
+#: More points than this are drawn small, and as an image in a vector file.
 MANY_POINTS = 500
 
 
@@ -110,7 +112,7 @@ def small_multiples(
 ) -> Figure:
     """A metric against a numeric parameter with 95% intervals, by a second in colour and a third in panels.
 
-    Values of a list are joined by lines; samples of a range are points.
+    Values of a list are joined by lines; samples of a range are points, more than a hundred of them without intervals.
 
     Parameters
     ----------
@@ -137,6 +139,8 @@ def small_multiples(
 
 def sampled_parameters(results: Results, metric: str, by: Parameter | None = None) -> Figure:
     """A metric against every parameter that is sampled from a range, a panel each, by another in colour.
+
+    More than a hundred points have no intervals.
 
     Parameters
     ----------
@@ -171,7 +175,7 @@ def _against(axes: Axes, cells: pd.DataFrame, x: Parameter, by: Parameter | None
         axes.errorbar(
             own.index.get_level_values(x.name),
             own["mean"],
-            yerr=None if many else errors,
+            yerr=errors if not x.is_range or len(cells) <= MOST_BARS else None,
             capsize=0 if x.is_range else 2,
             label=value,
             **style,

@@ -36,11 +36,12 @@ def _runs(subject: Subject, rows: pd.DataFrame) -> Iterator[str]:
     plan, summary = subject.results.plan, plan_summary(subject.results)
     if summary["failed"]:
         reasons = plan.loc[plan["status"] == "failed", "error"].str.slice(stop=REASON).value_counts()
-        told = [f"{error} ({count} runs)" for error, count in reasons.head(MOST_REASONS).items()]
+        told = [f"{error} ({count} run{'s' * (count != 1)})" for error, count in reasons.head(MOST_REASONS).items()]
         if len(reasons) == 1:
             told = [str(reasons.index[0])]
         if len(reasons) > MOST_REASONS:
-            told.append(f"{len(reasons) - MOST_REASONS} other reasons")
+            others = len(reasons) - MOST_REASONS
+            told.append(f"{others} other reason{'s' * (others != 1)}")
         yield f"{summary['failed']} of {summary['runs']} runs failed and are left out: {'; '.join(told)}"
     if summary["pending"]:
         yield f"{summary['pending']} of {summary['runs']} runs are not done yet."

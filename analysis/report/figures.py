@@ -13,6 +13,7 @@ from analysis.cells import Parameter
 from analysis.compare import METRICS
 from analysis.figures import MOST_PANELS
 from analysis.plots.style import MOST_BANDS
+from analysis.plots.sweeps import MOST_BARS
 from analysis.report.subject import Subject
 
 #: Lines of up to this many values stand in one panel; of more a map is clearer.
@@ -48,6 +49,7 @@ def drawings(subject: Subject) -> Iterator[Drawing]:
     """The figures of a report, in its order: the answer, other parameters, then what is behind it."""
     yield from _answer(subject)
     yield from _others(subject)
+    yield from _sensitivity(subject)
     yield from _ranges(subject)
     yield from _behind(subject)
 
@@ -115,9 +117,24 @@ def _ranges(subject: Subject) -> Iterator[Drawing]:
     yield Drawing(
         f"{metric}_by_sample",
         partial(plots.sampled_parameters, subject.results, metric, few),
-        f"{_label(metric)} at every sample of the ranges{f', by {few.label}' if few else ''}; bars are 95% t intervals "
-        "over replicates. All ranges vary from point to point: the scatter around a trend is also due to the others.",
+        f"{_label(metric)} at every sample of the ranges{f', by {few.label}' if few else ''}. Bars, of up to "
+        f"{MOST_BARS} points, are 95% t intervals over replicates. All ranges vary from point to point: the scatter "
+        "around a trend is also due to the others.",
     )
+
+
+def _sensitivity(subject: Subject) -> Iterator[Drawing]:
+    metric, sampling = subject.metrics[0], subject.results.experiment.design.sampling
+    captions = {
+        "saltelli": "Sobol indices: the share of the variance over the ranges that a parameter explains alone (S1), "
+        "and that is left if all others are known (ST). Bars are 95% bootstrap intervals over the base samples.",
+        "morris": "Morris' elementary effects: the mean absolute change over the whole of a range, with its 95% "
+        "bootstrap interval over the trajectories, and its standard deviation. Near or above the dashed line effects "
+        "are curved, or depend on other parameters.",
+    }
+    if subject.ranges and sampling in captions:
+        draw = partial(plots.sensitivity, subject.results, metric)
+        yield Drawing(f"{metric}_sensitivity", draw, f"{_label(metric)}. {captions[sampling]}")
 
 
 def _behind(subject: Subject) -> Iterator[Drawing]:

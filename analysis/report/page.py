@@ -15,7 +15,7 @@ from analysis.report.about import SAMPLING, plan_summary, scenario_file, shown_p
 from analysis.report.caveats import caveats
 from analysis.report.figures import Drawing, drawings
 from analysis.report.subject import Subject
-from analysis.report.tables import Shown, answers, regressions
+from analysis.report.tables import Shown, answers, regressions, sensitivities
 from scenarios.errors import InputError
 from scenarios.store import Results
 
@@ -42,13 +42,12 @@ def write_report(results: Results, asked: Question | None = None, metrics: tuple
     """
     subject = Subject.of(results, asked, metrics)
     shown, rows = answers(subject)
-    more = regressions(subject)
+    more = [*sensitivities(subject), *regressions(subject)]
     for table in [*shown, *more]:
         _write_table(table, results.folder / "tables")
     figures, left_out = _figures(subject, results.folder / "figures")
     warnings = caveats(subject, rows)
-    if left_out:
-        warnings.append(f"Figures that have no complete replicate to show are left out: {', '.join(left_out)}.")
+    warnings += [f"Figures left out: {', '.join(names)} ({reason})." for reason, names in left_out.items()]
     environment = Environment(loader=PackageLoader("analysis"), autoescape=select_autoescape(), trim_blocks=True)
     html = environment.get_template("report.html").render(
         experiment=results.experiment,
@@ -75,14 +74,15 @@ def _write_table(shown: Shown, folder: Path) -> None:
         (folder / f"{shown.name}.{ending}").write_text(text + "\n", encoding="utf-8")
 
 
-def _figures(subject: Subject, folder: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Figures as the page has them, and the names of those that have no complete replicate to show."""
-    found, left_out = [], []
+def _figures(subject: Subject, folder: Path) -> tuple[list[dict[str, str]], dict[str, list[str]]]:
+    """Figures as the page has them, and the names of those that cannot be drawn, by the reason."""
+    found: list[dict[str, str]] = []
+    left_out: dict[str, list[str]] = {}
     for drawing in drawings(subject):
         try:
             figure = drawing.draw()
-        except InputError:
-            left_out.append(drawing.name)
+        except InputError as error:
+            left_out.setdefault(str(error), []).append(drawing.name)
         else:
             found.append(_embedded(drawing, figure, folder))
     return found, left_out

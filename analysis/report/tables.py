@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import cell_means
-from analysis.compare import compare, metric_label, run_means
+from analysis.compare import METRICS, compare, metric_label, run_means
 from analysis.intervals import t_half_width
 from analysis.regression import Model, regress, regression_tables
 from analysis.report.subject import Subject
+from analysis.sensitivity import sensitivity, sensitivity_tables
 from analysis.tables import Table, bounds, comparison_tables, interval, latex_table, markdown_table, number
 from scenarios.errors import InputError
 
@@ -109,6 +110,20 @@ def regressions(subject: Subject) -> list[Shown]:
     model = Model(tuple(fits["metric"]), on, baselines)
     table = regression_tables(subject.results, model, coefficients, fits)[0]
     return [Shown("regression", "Metrics on the swept parameters", table, table, coefficients)]
+
+
+def sensitivities(subject: Subject) -> list[Shown]:
+    """Sensitivity indices of the first metric, where the design is made for them and complete."""
+    metric, design = subject.metrics[0], subject.results.experiment.design
+    if not subject.ranges or design.sampling not in ("saltelli", "morris"):
+        return []
+    try:
+        rows = sensitivity(subject.results, (metric,))
+    except InputError:  # its figure tells why
+        return []
+    table = sensitivity_tables(subject.results, rows)[0]
+    title = f"Sensitivity of {METRICS.get(metric, (metric, ''))[0].lower()}"
+    return [Shown(f"{metric}_sensitivity", title, table, table, rows)]
 
 
 def _summary(subject: Subject) -> pd.DataFrame:

@@ -1,17 +1,27 @@
 """Figures and the report, on a small experiment."""
 
+import base64
+import json
 import re
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis import plots
 from analysis.cells import parameters
 from analysis.compare import compare, question
 from analysis.plots.style import line_style
 from analysis.report import write_report
-from scenarios.experiment import load
+from analysis.report.caveats import caveats
+from analysis.report.figures import drawings
+from analysis.report.subject import Subject
+from analysis.report.tables import answers, regressions, sensitivities
+from analysis.tables import interval, number
+from scenarios.errors import InputError
+from scenarios.experiment import load, parse
 from scenarios.runner import run_experiment
 from scenarios.store import Results
 
@@ -101,36 +111,221 @@ def test_figures_leave_the_global_style_alone(walkthrough):
     assert dict(mpl.rcParams) == before
 
 
-def test_the_report_is_one_self_contained_page(walkthrough):
-    page = write_report(walkthrough, question(walkthrough))
-    html = page.read_text(encoding="utf-8")
-    assert walkthrough.experiment.title in html
-    assert html.count("data:image/svg+xml;base64,") == 6
-    # Nothing is fetched: no source or link but data.
-    for reference in re.findall(r"(?:src|href)=\"([^\"]*)\"", html):
+@pytest.fixture(scope="module")
+def page(walkthrough):
+    return write_report(walkthrough, question(walkthrough)).read_text(encoding="utf-8")
+
+
+def test_the_report_is_one_self_contained_page(walkthrough, page):
+    assert walkthrough.experiment.title in page
+    assert page.count("data:image/svg+xml;base64,") == 6
+    # Nothing is fetched: no source or link but data, no script, no style but the page's own.
+    for reference in re.findall(r"(?:src|href|action|data)=\"([^\"]*)\"", page):
         assert reference.startswith("data:")
-    assert "@import" not in html
+    assert not re.findall(r"@import|url\(|<script|<link|<iframe|http-equiv", page)
+    for image in re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page):
+        svg = base64.b64decode(image).decode()
+        assert not re.findall(r"href=\"(?!#|data:)", svg)  # nor does a figure fetch anything
     for name in ("revenue", "money per round", "1,900", "broker.epsilons", "numpy", "buyers.modest.budget"):
-        assert name in html
+        assert name in page
     figures = sorted(path.name for path in (walkthrough.folder / "figures").iterdir())
     assert len(figures) == 12
     assert {name.partition(".")[2] for name in figures} == {"png", "pdf"}
 
 
-def test_the_report_tells_of_failed_runs(tmp_path):
-    results = Results.create(tmp_path / "walkthrough", load("walkthrough"))
-    run_experiment(results)
-    results.plan.loc[0, ["status", "error"]] = ["failed", "ValueError: as an example"]
-    html = write_report(results, question(results)).read_text(encoding="utf-8")
-    assert "1 of 8 runs failed and are left out: ValueError: as an example" in html
-    assert "fewer than two replicates" in html
+def test_the_page_is_for_phones_and_paper_too(page):
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    for rule in ("overflow-x: auto", "@media print", "break-inside: avoid", "@media screen and (max-width: 40rem)"):
+        assert rule in page
+    assert page.count('<div class="table') == page.count("<table")  # every table can be scrolled
+    assert page.count("<figcaption>") == page.count("<img ") == len(re.findall(r'alt="[^"]{40,}"', page))
 
 
-def test_the_report_says_which_lists_were_repaired_or_raw(walkthrough):
-    html = write_report(walkthrough, question(walkthrough)).read_text(encoding="utf-8")
+def test_the_scenario_can_be_taken_from_the_page(walkthrough, page):
+    (embedded,) = re.findall(r'download="walkthrough.json" href="data:application/json;base64,([^"]+)"', page)
+    assert parse(json.loads(base64.b64decode(embedded))) == walkthrough.experiment
+
+
+def test_the_report_says_which_lists_were_repaired_or_raw(page):
     kinds = {"linear": "repaired", "monopoly": "raw", "perfect": "personalised", "median": "arbitrage-free"}
     for level, kind in kinds.items():
-        assert f"<td>{level}</td><td>{kind}</td>" in html
+        assert f"<td>{level}</td><td>{kind}</td>" in page
+
+
+def test_tables_are_files_as_well(walkthrough, page):
+    rows = compare(walkthrough, question(walkthrough))
+    folder = walkthrough.folder / "tables"
+    assert {path.name for path in folder.iterdir()} == {
+        f"{name}.{ending}" for name in ("revenue_by_pricing", "metrics") for ending in ("tex", "md", "csv")
+    }
+    read = pd.read_csv(folder / "metrics.csv")
+    np.testing.assert_array_equal(read["mean"], rows["mean"])
+    np.testing.assert_array_equal(pd.read_csv(folder / "revenue_by_pricing.csv")["mean"], rows["mean"][:8])
+    latex = (folder / "revenue_by_pricing.tex").read_text(encoding="utf-8")
+    assert latex.startswith("\\begin{table}")
+    assert "dpp\\_plus" in latex
+    assert "\\label{tab:revenue_by_pricing}" in latex
+    assert "| dpp_plus | arbitrage-free | 1,900 [1,900, 1,900] |" in (folder / "revenue_by_pricing.md").read_text()
+
+
+def test_the_same_results_give_the_same_files(made_up):
+    results = made_up(sweep={}, replicates=2, tables=["rounds"])
+
+    def files():
+        folder = write_report(results).parent
+        paths = [folder / "report.html", *(folder / "figures").iterdir(), *(folder / "tables").iterdir()]
+        return {path.name: path.read_bytes() for path in paths}
+
+    first = files()
+    assert len(first) == 1 + 2 * 4 + 3
+    assert files() == first
+
+
+def subject(results, **asked):
+    return Subject.of(results, question(results, **asked) if results.experiment.levels else None)
+
+
+def told(results):
+    asked = question(results, metrics=("revenue",)) if results.experiment.levels else None
+    shown = Subject.of(results, asked, ("revenue",))
+    return caveats(shown, answers(shown)[1])
+
+
+def names(results, **asked):
+    return [drawing.name for drawing in drawings(subject(results, **asked))]
+
+
+ALWAYS = ["welfare_split", "revenue_by_round", "money_flow", "privacy_spent", "price_ladder", "coverage_and_accuracy",
+          "lorenz"]  # fmt: skip
+PRICING, SPREAD, COMMISSION = "broker.pricing", "buyers.modest.noise_sensitivity", "broker.commission"
+RANGE = {"dist": "uniform", "loc": 0.1, "scale": 1}
+
+
+def test_figures_follow_the_design(made_up):
+    quick = {"replicates": 1, "rounds": 3}
+    assert names(made_up(sweep={}, **quick)) == ALWAYS
+    assert names(made_up(sweep={SPREAD: RANGE}, design={"points": 2}, **quick)) == ["revenue_by_sample", *ALWAYS]
+    both = made_up(sweep={PRICING: ["low", "high"], SPREAD: RANGE}, design={"points": 2}, **quick)
+    assert names(both, by=PRICING) == ["revenue_by_pricing", "revenue_by_sample", *ALWAYS]
+    three = {PRICING: ["low", "high"], SPREAD: [0.5, 1, 2], COMMISSION: [0, 0.1]}
+    # Two other parameters share a figure, the one with more values along the axis.
+    first = ["revenue_by_pricing", "revenue_over_modest_noise_sensitivity",
+             "revenue_difference_over_modest_noise_sensitivity"]  # fmt: skip
+    grid = made_up(sweep=three, **quick)
+    assert names(grid, by=PRICING) == first + ALWAYS
+    lines = next(drawing for drawing in drawings(subject(grid, by=PRICING)) if "over" in drawing.name)
+    assert [axes.get_title("left") for axes in lines.draw().axes] == ["commission = 0", "commission = 0.1"]
+    assert "a panel a value of commission" in lines.caption
+    # By a number, the words are what stands in rows of a map.
+    assert names(grid, by=COMMISSION)[1:3] == ["revenue_over_modest_noise_sensitivity",
+                                               "revenue_difference_over_modest_noise_sensitivity"]  # fmt: skip
+    zipped = made_up(sweep=three | {SPREAD: [0.5, 1]}, design={"zip": [[PRICING, SPREAD]]}, **quick)
+    assert names(zipped, by=PRICING)[1:3] == ["revenue_over_commission", "revenue_difference_over_commission"]
+    screened = made_up(sweep={SPREAD: RANGE}, design={"points": 2, "sampling": "morris"}, **quick)
+    assert names(screened)[:2] == ["revenue_sensitivity", "revenue_by_sample"]
+    (indices,) = sensitivities(subject(screened))
+    assert (indices.name, len(indices.rows)) == ("revenue_sensitivity", 1)
+    many = made_up(sweep={COMMISSION: np.linspace(0, 0.4, 13).tolist()}, replicates=1, rounds=2, tables=["rounds"])
+    assert names(many) == ["revenue_by_commission", "welfare_split", "privacy_spent"]
+
+
+def test_without_a_comparison_metrics_are_summed_up(made_up):
+    results = made_up(sweep={SPREAD: RANGE, COMMISSION: RANGE}, design={"points": 8})
+    rounds = results.table("rounds")
+    (table,), rows = answers(Subject.of(results, None, ("revenue", "welfare")))
+    for metric, row in zip(("revenue", "welfare"), rows.to_dict("records"), strict=True):
+        sample = rounds.groupby("replicate")[metric].mean()
+        limits = stats.ttest_1samp(sample, 0).confidence_interval(0.95)
+        assert [row["mean"], row["low"], row["high"]] == pytest.approx([sample.mean(), limits.low, limits.high])
+        points = rounds.groupby(["point", "replicate"])[metric].mean().groupby("point").mean()
+        assert [row["point_low"], row["point_high"]] == pytest.approx(np.quantile(points, [0.1, 0.9]).tolist())
+    assert table.table.cells["mean"].tolist() == [interval(*row) for row in rows[["mean", "low", "high"]].to_numpy()]
+    assert table.table.cells.columns[0] == "metric"
+    (regression,) = regressions(Subject.of(results, None, ("revenue", "welfare")))
+    assert {"buyers.modest.noise_sensitivity", "broker.commission"} <= set(regression.table.cells[""])
+    # Revenue was made to rise by 20 a unit.
+    slopes = regression.rows.query("metric == 'revenue'").set_index("term")
+    assert (slopes["low"] < 20).all()
+    assert (slopes["high"] > 20).all()
+    assert regressions(subject(made_up(sweep={PRICING: ["low", "high"]}, replicates=2))) == []
+
+
+def test_all_metrics_stand_the_way_that_is_narrower(walkthrough, made_up):
+    few, _ = answers(subject(made_up(sweep={PRICING: ["low", "high"]}, replicates=2)))
+    assert few[1].table.cells.columns.tolist() == ["metric", "low", "high"]
+    many, rows = answers(subject(walkthrough))
+    cells = many[1].table.cells
+    assert cells["pricing"].tolist() == list(question(walkthrough).levels)
+    mean = rows.set_index(["metric", "level"]).loc[("owner_surplus", "median"), "mean"]
+    assert cells.set_index("pricing").loc["median", "Owners' surplus (money per round)"].startswith(number(mean))
+
+
+def test_failures_are_told_by_their_reasons(made_up):
+    results = made_up(sweep={PRICING: ["low", "high"]}, replicates=8, failed=(0,))
+    assert told(results)[0] == "1 of 16 runs failed and are left out: ValueError: made up"
+    results.plan.loc[[2, 4], "error"] = "KeyError: 'x'"
+    results.plan.loc[[2, 4], "status"] = "failed"
+    assert "3 of 16 runs failed and are left out: KeyError: 'x' (2 runs); ValueError: made up (1 run)" in told(results)
+    for number_ in range(6):
+        results.plan.loc[number_, ["status", "error"]] = ["failed", f"E: {number_}"]
+    assert "6 of 16 runs failed" in told(results)[0]
+    assert told(results)[0].endswith("; 1 other reason")
+    results.plan.loc[15, "status"] = "pending"
+    assert "1 of 16 runs are not done yet." in told(results)
+
+
+def test_few_replicates_and_wide_intervals_are_told(made_up):
+    sweep = {PRICING: ["low", "high"]}
+    assert any(
+        "fewer than two replicates there are no intervals" in text for text in told(made_up(sweep=sweep, replicates=1))
+    )
+    few = told(made_up(sweep=sweep, replicates=3))
+    assert any(text.startswith("With 3 replicates there are no bootstrap intervals") for text in few)
+    assert "is wider than 20% of the mean at pricing = low, high" in " ".join(few)
+    enough = made_up(sweep=sweep, replicates=40)
+    assert not [text for text in told(enough) if "replicates" in text]
+    enough.plan.loc[enough.plan["run"] % 2 == 1, "status"] = "failed"
+    assert any("there is none at pricing = high" in text for text in told(enough))
+
+
+def test_origins_that_cast_doubt_are_told(made_up):
+    results = made_up(sweep={}, replicates=8)
+    packages, commit = {"numpy": "2.0", "scipy": "1"}, {"commit": "abc", "dirty": False}
+    clean = {"created": "2026-01-01", "python": "3.11", "platform": "Linux", "packages": packages, "git": commit}
+    results.provenance |= clean
+    assert told(results) == []
+    results.provenance["git"] = {"commit": "abc", "dirty": True}
+    assert told(results) == ["The program had changes that were not committed, so its commit alone does not reproduce "
+                             "the results."]  # fmt: skip
+    later = {**clean, "packages": {"numpy": "2.1", "scipy": "1"}, "git": {"commit": "def", "dirty": False}}
+    results.provenance |= {**clean, "extended": [{**later, "replicates": 8, "points": 1}]}
+    assert told(results) == [
+        "Runs were added later with other versions: numpy, the program's commit changed in between."
+    ]
+    results.provenance |= {"git": None, "extended": []}
+    assert told(results) == []
+
+
+def test_stopping_by_width_is_told(made_up):
+    results = made_up(sweep={}, replicates=8)
+    results.provenance |= {"git": None, "stopping": {"metric": "revenue", "width": 0.01, "minimum": 5, "replicates": 8}}
+    (text,) = told(results)
+    assert text.startswith(
+        "Replicates were added until the 95% interval of revenue was as narrow as 0.010, and at least 5"
+    )
+    assert "it took 8" in text
+    assert "slightly optimistic" in text
+
+
+def test_a_report_of_what_is_there_so_far(made_up):
+    results = made_up(sweep={PRICING: ["low", "high"]}, replicates=2, tables=["rounds"])
+    results.plan.loc[1:, "status"] = "pending"
+    page = write_report(results, question(results)).read_text(encoding="utf-8")
+    assert "3 of 4 runs are not done yet." in page
+    results.plan.loc[1:, "status"] = "failed"
+    results.plan.loc[0, "status"] = "failed"
+    with pytest.raises(InputError, match="has no finished run yet"):
+        write_report(results, question(results))
 
 
 def test_no_two_of_many_lines_look_alike():
@@ -138,7 +333,10 @@ def test_no_two_of_many_lines_look_alike():
     assert len(looks) == 64
 
 
-def test_titles_are_escaped(tmp_path):
-    results = Results.create(tmp_path / "w", load("walkthrough", ['title="<script>alert(1)</script>"']))
-    run_experiment(results)
-    assert "<script>" not in write_report(results, question(results)).read_text(encoding="utf-8")
+def test_titles_and_errors_are_escaped(made_up):
+    results = made_up(sweep={}, title="<script>alert(1)</script>", replicates=1, rounds=1, tables=["rounds"])
+    results.plan = pd.concat([results.plan, results.plan.assign(run=1, replicate=1, status="failed", error="<b>")])
+    page = write_report(results).read_text(encoding="utf-8")
+    assert "<script>" not in page
+    assert "<b>" not in page
+    assert "&lt;b&gt;" in page

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from SALib.analyze import morris, sobol
 from scipy import stats
 
 from analysis import plots
@@ -251,6 +252,50 @@ def test_ladders_in_panels_show_the_last_rounds_prices(results):
             np.testing.assert_allclose(line.get_ydata(), own.groupby("epsilon")["price"].mean())
 
 
+@pytest.fixture(scope="module")
+def analysed(made_up):
+    """Two designs for sensitivity, of Sobol's and of Morris' kind."""
+    sweep = {PRICING: ["high", "low"], SPREAD: RANGE, COMMISSION: RANGE}
+    return {
+        sampling: made_up(sweep=sweep, design={"sampling": sampling, "points": 4}, replicates=2)
+        for sampling in ("saltelli", "morris")
+    }
+
+
+@pytest.mark.parametrize("sampling", ["saltelli", "morris"])
+def test_the_figure_of_sensitivity_shows_salibs_indices(analysed, sampling):
+    results = analysed[sampling]
+    figure = plots.sensitivity(results, "revenue")
+    assert titles(figure) == ["pricing = high", "pricing = low"]
+    bounds = [[0.0, 1.0]] * 2
+    problem = {"num_vars": 2, "names": [SPREAD, COMMISSION], "bounds": bounds}
+    for axes, pricing in zip(figure.axes, ("high", "low"), strict=True):
+        own = (
+            results.table("rounds")
+            .query(f"`{PRICING}` == '{pricing}'")
+            .merge(results.plan[["run", "sample"]], on="run")
+        )
+        values = own.groupby("sample")["revenue"].mean().to_numpy()
+        if sampling == "saltelli":
+            found = sobol.analyze(problem, values, calc_second_order=False, num_resamples=10, seed=1)
+            for bars, name in zip(axes.containers, ("S1", "ST"), strict=True):
+                np.testing.assert_allclose(bars.lines[0].get_xdata().astype(float), found[name])
+            assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+                "modest noise sensitivity",
+                "commission",
+            ]
+        else:
+            unit = results.plan.drop_duplicates("sample")[[SPREAD, COMMISSION]].to_numpy() - 0.1
+            found = morris.analyze(problem, unit, values, num_levels=4, num_resamples=10, seed=1)
+            for bars, star, sigma in zip(axes.containers, found["mu_star"], found["sigma"], strict=True):
+                assert bars.lines[0].get_xydata().astype(float).tolist() == [pytest.approx([star, sigma])]
+    check_legible(figure)
+
+
+def titles(figure):
+    return [axes.get_title("left") for axes in figure.axes]
+
+
 def lorenz_by_hand(amounts):
     """The curve by its definition: what the k who have least have together."""
     ordered = sorted(amounts)
@@ -340,15 +385,17 @@ def check_legible(figure):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_legible_whatever_the_names(results, unswept, sampled, kind):
+def test_every_kind_is_legible_whatever_the_names(results, unswept, sampled, analysed, kind):
     before = dict(mpl.rcParams)
     axes = {"x": SPREAD, "y": PRICING, "by": PRICING, "panel": COMMISSION}
     takes = KINDS[kind].takes
     metric = "regret" if "metric" in takes else None  # the longest name
     named = {flag: name if flag in takes else None for flag, name in axes.items()}
     asked = {"metric": metric, "baseline": None, **named}
+    if kind == "sensitivity":
+        results = analysed["morris"]
     cases = [(sampled if kind == "samples" else results, asked)]
-    if "baseline" not in takes and not {"x", "y"} & set(takes) and kind != "samples":
+    if "baseline" not in takes and not {"x", "y"} & set(takes) and kind not in ("samples", "sensitivity"):
         cases.append((unswept, dict.fromkeys(asked)))
     for experiment, flags in cases:
         figure = draw(experiment, kind, flags)
@@ -356,7 +403,10 @@ def test_every_kind_is_legible_whatever_the_names(results, unswept, sampled, kin
         words = [
             part for axes in figure.axes for part in (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left"))
         ]
-        assert any(unit in " ".join([*words, figure.get_supylabel()]) for unit in ("money", "eps", "share"))
+        assert any(
+            unit in " ".join([*words, figure.get_supylabel(), figure.get_supxlabel()])
+            for unit in ("money", "eps", "share")
+        )
     assert dict(mpl.rcParams) == before
 
 

@@ -1,0 +1,129 @@
+"""Intervals and tests of means: against SciPy and by hand, and how often they hold the truth."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from analysis.intervals import estimate, holm, paired_p_value, t_half_width
+
+LOG = 0.8  # deviation of the logarithms: skewness 3.7, as that of budgets is
+
+
+def draw(kind, rng, *shape):
+    """Values whose true mean is 1."""
+    return rng.normal(1, 0.5, shape) if kind == "normal" else rng.lognormal(-(LOG**2) / 2, LOG, shape)
+
+
+def share(covered, wanted=0.95):
+    """Coverage found, and three standard errors of it."""
+    return float(np.mean(covered)), 3 * np.sqrt(wanted * (1 - wanted) / len(covered))
+
+
+def test_t_intervals_are_scipys():
+    sample = np.random.default_rng(0).exponential(2, 9)
+    limits = stats.ttest_1samp(sample, 0).confidence_interval(0.95)
+    assert t_half_width(sample) == pytest.approx((limits.high - limits.low) / 2)
+    assert estimate(sample, np.random.default_rng(0))[:3] == pytest.approx((sample.mean(), limits.low, limits.high))
+
+
+def test_one_value_has_no_interval_and_none_no_mean():
+    rng = np.random.default_rng(0)
+    assert np.isnan(estimate(np.array([3.0]), rng)[1:]).all()
+    assert np.isnan(estimate(np.array([]), rng)).all()
+    assert estimate(np.array([2.0, 2.0, 2.0]), rng) == (2.0,) * 5
+    assert np.isnan(t_half_width(np.array([3.0])))
+    assert t_half_width(np.array([0.1, 0.1, 0.1])) == 0
+    assert np.isnan(paired_p_value(np.array([1.0])))
+
+
+def test_holm_is_the_closed_test_of_bonferroni():
+    """A hypothesis falls if every set of hypotheses with it falls by Bonferroni's test: an adjusted p is the worst."""
+    rng = np.random.default_rng(1)
+    for count in (1, 2, 5):
+        p = rng.uniform(0, 0.2, count)
+        sets = [s for size in range(1, count + 1) for s in itertools.combinations(range(count), size)]
+        assert holm(p).tolist() == pytest.approx(multipletests(p, method="holm")[1].tolist())
+        expected = [max(min(1, len(s) * p[list(s)].min()) for s in sets if i in s) for i in range(count)]
+        assert holm(p).tolist() == pytest.approx(expected)
+
+
+def test_tests_that_were_not_made_do_not_count():
+    found = holm(np.array([np.nan, 0.01, np.nan, 0.04]))
+    assert np.isnan(found[[0, 2]]).all()
+    assert found[[1, 3]].tolist() == pytest.approx([0.02, 0.04])
+    assert np.isnan(holm(np.array([np.nan]))).all()
+
+
+def test_the_risk_of_any_false_finding_stays_at_its_level():
+    """5 comparisons with one baseline, all truly equal: 5% of 1500 studies find something, uncorrected 15% and more."""
+    rng = np.random.default_rng(2)
+    any_found, uncorrected = [], []
+    for _ in range(1500):
+        values = rng.normal(0, 1, (10, 6))
+        p = stats.ttest_rel(values[:, 1:], values[:, :1]).pvalue
+        any_found.append(holm(p).min() < 0.05)
+        uncorrected.append(p.min() < 0.05)
+    level, bound = share(any_found, 0.05)
+    assert level <= 0.05 + bound
+    assert np.mean(uncorrected) > 0.1
+
+
+@pytest.mark.parametrize("n", [8, 20, 50])
+def test_t_intervals_cover_the_mean_of_normal_values(n):
+    """4000 samples tell a coverage of 95% to a point; the normal quantile misses that bound at n = 8 and 20."""
+    rng = np.random.default_rng(n)
+    samples = draw("normal", rng, 4000, n)
+    means, widths = samples.mean(axis=1), np.array([t_half_width(sample) for sample in samples])
+    found, bound = share(np.abs(means - 1) <= widths)
+    assert abs(found - 0.95) <= bound
+    if n < 50:
+        z = stats.norm.ppf(0.975) * stats.sem(samples, axis=1)
+        assert share(np.abs(means - 1) <= z)[0] < 0.95 - bound
+
+
+@pytest.mark.parametrize(
+    ("kind", "n", "t_lowest", "bca_lowest"),
+    # Coverage of the mean, less than 95% where values are skewed and few: tests/benchmarks/coverage.py measures it.
+    [
+        ("normal", 8, 0.95, 0.90),
+        ("normal", 20, 0.95, 0.93),
+        ("lognormal", 20, 0.87, 0.88),
+        ("lognormal", 50, 0.90, 0.91),
+    ],
+)
+def test_both_intervals_cover_as_the_docs_say(kind, n, t_lowest, bca_lowest):
+    rng = np.random.default_rng(n)
+    covered = []
+    for sample in draw(kind, rng, 250, n):
+        _, low, high, boot_low, boot_high = estimate(sample, rng)
+        covered.append((low <= 1 <= high, boot_low <= 1 <= boot_high))
+    for column, lowest in ((0, t_lowest), (1, bca_lowest)):
+        found, bound = share(np.array(covered)[:, column], lowest)
+        assert lowest - bound <= found <= 0.95 + share(covered)[1]
+
+
+@pytest.mark.parametrize("n", [8, 20])
+def test_paired_intervals_cover_the_difference_and_are_as_narrow_as_pairs_allow(n):
+    """Lognormal replicates that pairs share, with little noise of their own; unpaired intervals are far too wide."""
+    rng = np.random.default_rng(n)
+    common = draw("lognormal", rng, 1000, n)
+    a, b = (common + rng.normal(shift, 0.1, (1000, n)) for shift in (0, 0.05))
+    widths = np.array([t_half_width(pairs) for pairs in b - a])
+    found, bound = share(np.abs((b - a).mean(axis=1) - 0.05) <= widths)
+    assert abs(found - 0.95) <= bound
+    unpaired = stats.ttest_ind(b, a, axis=1, equal_var=False).confidence_interval(0.95)
+    assert share((unpaired.low <= 0.05) & (unpaired.high >= 0.05))[0] > 0.95 + bound
+    assert widths.mean() < 0.3 * (unpaired.high - unpaired.low).mean() / 2
+
+
+def test_p_values_of_pairs_are_scipys_and_uniform_where_nothing_differs():
+    rng = np.random.default_rng(9)
+    a, b = rng.normal(0, 1, (2, 2000, 9))
+    p = np.array([paired_p_value(pairs) for pairs in b - a])
+    np.testing.assert_allclose(p, stats.ttest_rel(b, a, axis=1).pvalue)
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert paired_p_value(np.array([0.0, 0.0])) == 1.0
+    assert paired_p_value(np.array([2.0, 2.0])) == 0.0
