@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import integrate, special, stats
 
-from analysis.compare import Question, metric_label, replicate_means, sample_at
+from analysis.compare import METRICS, Question, metric_label, replicate_means, sample_at
 from analysis.intervals import CONFIDENCE, t_half_width, t_quantile
 from analysis.tables import Table, number
 from scenarios.errors import InputError
@@ -261,7 +261,9 @@ def power_tables(needs: pd.DataFrame, asked: Question, goal: Goal) -> list[Table
     """
     tables = []
     for (metric, kind), rows in needs.groupby(["metric", "kind"], sort=False):
-        heading = metric_label(str(metric)) + ("" if kind == "mean" else f", difference to {asked.baseline}")
+        heading = metric_label(str(metric))
+        if kind == "difference":
+            heading = f"{METRICS.get(str(metric), (str(metric), ''))[0]}, difference to {asked.baseline}"
         cells = {
             asked.label: rows["level"].astype(str),
             heading: rows["estimate"].map(number),

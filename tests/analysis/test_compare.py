@@ -205,17 +205,18 @@ def of_pricing(plan):
 
 def test_p_values_are_corrected_for_the_comparisons_of_a_metric(study):
     sweep = {"broker.pricing": ["median", "low", "high"], "broker.commission": [0.1]}
-    results = study(sweep, {METRIC: of_pricing, "welfare": lambda plan: 0 * plan["run"]}, replicates=12)
-    found = compare(results, question(results, "broker.pricing", metrics=(METRIC, "welfare")))
-    p = found.loc[found["metric"] == METRIC].set_index("level")
-    smaller, larger = sorted([p.loc["low", "p_value"], p.loc["high", "p_value"]])
-    # Holm by hand: the smallest times two, the largest as it is, and never below the smaller one.
-    expected = {smaller: 2 * smaller, larger: max(larger, 2 * smaller)}
-    for level in ("low", "high"):
-        assert p.loc[level, "p_holm"] == pytest.approx(expected[p.loc[level, "p_value"]])
-    assert np.isnan(p.loc["median", "p_holm"])
-    # Welfare is a family of its own; equal values have p = 1.
-    assert found.loc[found["metric"] == "welfare", "p_holm"].tolist()[1:] == [1.0, 1.0]
+    metrics = {METRIC: of_pricing, "welfare": lambda plan: 0 * plan["run"], "payouts": lambda p: 90 - of_pricing(p) / 2}
+    results = study(sweep, metrics, replicates=12)
+    found = compare(results, question(results, "broker.pricing", metrics=tuple(metrics)))
+    for metric in (METRIC, "payouts"):  # each metric is a family of its own
+        p = found.loc[found["metric"] == metric].set_index("level")
+        smaller, larger = sorted([p.loc["low", "p_value"], p.loc["high", "p_value"]])
+        # Holm by hand: the smaller times two, the larger as it is, and never below the smaller one.
+        expected = {smaller: 2 * smaller, larger: max(larger, 2 * smaller)}
+        for level in ("low", "high"):
+            assert p.loc[level, "p_holm"] == pytest.approx(expected[p.loc[level, "p_value"]])
+        assert np.isnan(p.loc["median", "p_holm"])
+    assert found.loc[found["metric"] == "welfare", "p_holm"].tolist()[1:] == [1.0, 1.0]  # equal values
     shown = key_table(found, question(results, "broker.pricing"), METRIC)["p (Holm)"].tolist()
     assert shown[0] == "-"
     assert all(text == "<0.001" or 0 <= float(text) <= 1 for text in shown[1:])

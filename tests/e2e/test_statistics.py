@@ -40,9 +40,10 @@ def studies(tmp_path_factory):
         "sobol": {"sweep": RANGES, "replicates": 2, "design": {"sampling": "saltelli", "points": 8}},
         "morris": {"sweep": RANGES, "replicates": 2, "design": {"sampling": "morris", "points": 4}},
         "single": {"sweep": {}, "replicates": 4},
+        "results/demo": {"sweep": {"broker.pricing": ["median", "low"]}, "replicates": 3},
     }
     for name, design in designs.items():
-        run_experiment(Results.create(folder / name, parse({**MARKET, "name": name, **design})))
+        run_experiment(Results.create(folder / name, parse({**MARKET, "name": Path(name).name, **design})))
     return folder
 
 
@@ -165,6 +166,13 @@ def test_bad_input_is_one_sentence(dealer, studies, line, says):
     assert err.startswith(f"Error: {says}")
     assert err.count("\n") == 1
     assert sorted(Path(studies).rglob("*")) == before
+
+
+def test_the_python_of_the_docs_runs(dealer, capsys):
+    text = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    exec(code, {})
+    assert capsys.readouterr().out.startswith("\\begin{table}[htbp]\n\\centering\n\\caption{Revenue by strategy}")
 
 
 @pytest.mark.parametrize("command", ["rank", "regress", "sensitivity", "power"])
