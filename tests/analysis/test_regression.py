@@ -230,3 +230,16 @@ def test_the_table_has_a_column_a_metric_and_says_what_stands_below(study):
     errors = regression_tables(results, asked, coefficients, fits, standard_errors=True)[0]
     assert errors.cells.iloc[1, 1] == f"({first['se']:.3f})"
     assert errors.notes[1].startswith("Standard errors in parentheses")
+
+
+def test_the_baseline_told_is_the_one_of_the_coefficients(study):
+    """Where the sweep's first value has no finished run, nothing else is silently taken for it."""
+    failed = tuple(range(0, 18, 3))
+    results = study(PRICING, {"revenue": revenue}, replicates=6, missing=failed)
+    assert set(results.plan.loc[results.plan["run"].isin(failed), "broker.pricing"]) == {"median"}
+    with pytest.raises(InputError, match=r"--baseline: found 'median' for broker\.pricing; allowed are uniform, low"):
+        regress(results, model("broker.pricing"))
+    chosen = model("broker.pricing", baselines={"broker.pricing": "low"})
+    found, fits = regress(results, chosen)
+    assert found["term"].tolist() == ["broker.pricing = uniform"]
+    assert "Baseline: broker.pricing = low." in regression_tables(results, chosen, found, fits)[0].notes
