@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -150,17 +151,22 @@ def fit_runs(runs: pd.DataFrame, metric: str, model: Model) -> tuple[pd.DataFram
     groups = runs["replicate"].to_numpy()
     clusters = {"groups": groups, "use_correction": False}
     fit = OLS(within_y.to_numpy(), within.to_numpy()).fit(cov_type="cluster", cov_kwds=clusters)
-    se = fit.bse * np.sqrt(replicates / (replicates - 1))
+    # A variance of nothing may come out below 0.
+    se = np.sqrt(np.diag(fit.cov_params()).clip(min=0) * replicates / (replicates - 1))
+    # Where a parameter does nothing in any replicate, what is left of both is due to rounding.
+    effect = within.abs().max().to_numpy() / y.abs().max()
+    idle = (np.abs(fit.params) * effect <= NOTHING) & (se * effect <= math.sqrt(NOTHING) / 10)
+    estimate, se = np.where(idle, 0.0, fit.params), np.where(idle, 0.0, se)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = fit.params / se
+        t = np.where(idle, 0.0, estimate / se)
     estimates = pd.DataFrame(
         {
             "metric": metric,
             "term": terms.columns,
-            "estimate": fit.params,
+            "estimate": estimate,
             "se": se,
-            "low": fit.params - t_quantile(replicates) * se,
-            "high": fit.params + t_quantile(replicates) * se,
+            "low": estimate - t_quantile(replicates) * se,
+            "high": estimate + t_quantile(replicates) * se,
             "t": t,
             "p_value": 2 * stats.t.sf(np.abs(t), replicates - 1),
         }
