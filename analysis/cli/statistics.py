@@ -135,10 +135,14 @@ def _metrics(results: Results, asked: list[str] | None) -> tuple[str, ...]:
 
 def _baselines(results: Results, parameters: tuple[str, ...], settings: list[str]) -> dict[str, str]:
     """Baselines by parameter: those given, and the scenario's."""
+    from analysis.compare import question
+
     found = {}
     scenario = results.experiment.comparison
-    if scenario is not None and scenario.by in parameters and isinstance(scenario.baseline, str):
-        found[scenario.by] = scenario.baseline
+    if scenario is not None and scenario.by in parameters:
+        baseline = question(results, scenario.by).baseline
+        if isinstance(baseline, str):
+            found[scenario.by] = baseline
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or name not in parameters:

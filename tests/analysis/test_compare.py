@@ -12,6 +12,7 @@ from scipy import stats
 from analysis.compare import Question, compare, question
 from analysis.tables import interval, key_table, number, text_table
 from scenarios.errors import InputError
+from scenarios.store import Results
 
 METRIC = "revenue"
 
@@ -261,6 +262,35 @@ def test_a_zipped_list_may_hold_a_value_twice(study):
         experiment=results.experiment.model_copy(update={"comparison": scenario}), plan=results.plan
     )
     assert question(plain).baseline == "low"
+
+
+def grown(study, before, after, **scenario):
+    """A study that got further values of a list, and the same study done at once."""
+    metrics = {METRIC: of_pricing}
+    first = study({"broker.pricing": before, "broker.commission": [0.1]}, metrics, **scenario)
+    whole = study({"broker.pricing": after, "broker.commission": [0.1]}, metrics, name="whole", **scenario)
+    larger = Results.create(first.folder, whole.experiment)
+    larger.plan["batch"] = 0
+    table = larger.plan.assign(round=1, list_kind="repaired", **{METRIC: of_pricing(larger.plan)})
+    done = larger.plan[["run"]].assign(status="done", error="", seconds=0.5)
+    larger.write_batch(0, {"rounds": table[["run", "round", "list_kind", METRIC]]}, done)
+    return Results(first.folder), whole
+
+
+def test_values_added_before_others_leave_the_baseline_what_it_is(study):
+    comparison = {"by": "broker.pricing", "baseline": "median", "metrics": [METRIC]}
+    larger, whole = grown(study, ["low", "median"], ["high", "low", "median"], comparison=comparison)
+    assert question(larger) == question(whole)
+    assert question(larger).baseline == "median"
+    found = compare(larger, question(larger)).set_index("level")
+    assert found.loc["low", "difference"] == pytest.approx(-6, abs=2)
+
+
+def test_without_a_baseline_the_first_value_of_the_sweep_is_it(study):
+    larger, whole = grown(study, ["low", "median"], ["high", "low", "median"])
+    asked = question(larger, "broker.pricing")
+    assert asked == question(whole, "broker.pricing")
+    assert asked.baseline == "high"
 
 
 def test_a_question_by_a_range_is_refused(study):

@@ -230,3 +230,35 @@ def test_the_table_has_a_column_a_metric_and_says_what_stands_below(study):
     errors = regression_tables(results, asked, coefficients, fits, standard_errors=True)[0]
     assert errors.cells.iloc[1, 1] == f"({first['se']:.3f})"
     assert errors.notes[1].startswith("Standard errors in parentheses")
+
+
+def test_the_baseline_told_is_the_one_of_the_coefficients(study):
+    """Where the sweep's first value has no finished run, nothing else is silently taken for it."""
+    failed = tuple(range(0, 18, 3))
+    results = study(PRICING, {"revenue": revenue}, replicates=6, missing=failed)
+    assert set(results.plan.loc[results.plan["run"].isin(failed), "broker.pricing"]) == {"median"}
+    with pytest.raises(InputError, match=r"--baseline: found 'median' for broker\.pricing; allowed are uniform, low"):
+        regress(results, model("broker.pricing"))
+    chosen = model("broker.pricing", baselines={"broker.pricing": "low"})
+    found, fits = regress(results, chosen)
+    assert found["term"].tolist() == ["broker.pricing = uniform"]
+    assert "Baseline: broker.pricing = low." in regression_tables(results, chosen, found, fits)[0].notes
+
+
+def test_a_value_that_does_what_the_baseline_does_has_no_effect_for_certain(study):
+    """As in the paired comparison: 0 [0, 0] with p = 1, and no warning of a root of a variance below 0."""
+
+    def without_low(plan):
+        return revenue(plan.assign(**{"broker.pricing": plan["broker.pricing"].replace("low", "median")}))
+
+    def same(plan):
+        runs = pd.DataFrame({name: plan[name] for name in ("replicate", SLOPE, "broker.pricing")})
+        runs["y"] = without_low(plan)
+        keys = ["replicate", SLOPE, runs["broker.pricing"].replace("low", "median")]
+        return runs.groupby(keys)["y"].transform("first")
+
+    results = study(SWEEP, {"revenue": same}, replicates=9)
+    found = regress(results, model(SLOPE, "broker.pricing"))[0].set_index("term")
+    idle = found.loc["broker.pricing = low"]
+    assert idle[["estimate", "se", "low", "high", "t", "p_value"]].tolist() == [0, 0, 0, 0, 0, 1]
+    assert (found.drop("broker.pricing = low")["se"] > 0.1).all()
