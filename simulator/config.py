@@ -188,6 +188,9 @@ class OwnerSegment(Segment):
         afford no version any more leaves the market. No limit by default.
     value : attribute, optional
         Shapley value of an owner's shard; only, and necessarily, with data.source = "values".
+    correlation : float
+        Correlation of the Gaussian copula between `value` and `privacy_sensitivity`, in [-1, 1]; other than 0 only
+        where both are distributions.
     """
 
     family: ClassVar[Family] = OWNERS
@@ -197,7 +200,19 @@ class OwnerSegment(Segment):
     participation: ShareAttribute = Attribute(constant=1.0)
     privacy_budget: NonNegativeAttribute | None = None
     value: RealAttribute | None = None
+    correlation: Annotated[float, Field(ge=-1, le=1, strict=True)] = 0.0
     behaviour: str = "truthful"
+
+    @model_validator(mode="after")
+    def _correlates_distributions(self) -> OwnerSegment:
+        if self.correlation != 0 and self.value is not None:
+            for name, attribute in (("value", self.value), ("privacy_sensitivity", self.privacy_sensitivity)):
+                if attribute.dist is None:
+                    raise ValueError(
+                        f"correlation: found {self.correlation:g} with {name} = {attribute}; allowed where value and "
+                        "privacy_sensitivity are both distributions"
+                    )
+        return self
 
 
 class BuyerSegment(Segment):
@@ -518,6 +533,11 @@ class MarketConfig(Section):
             if not drawn and owners.value is not None:
                 raise ValueError(
                     f"owners.{owners.segment}.value: found a distribution; allowed with data.source = 'values' only"
+                )
+            if not drawn and owners.correlation != 0:
+                raise ValueError(
+                    f"owners.{owners.segment}.correlation: found {owners.correlation:g}; allowed with data.source = "
+                    "'values' only, where values are drawn"
                 )
         if not drawn:
             self._check_valuation()
