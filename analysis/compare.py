@@ -56,6 +56,9 @@ METRICS = {
     "epsilon_total_max": ("Privacy spent so far, largest", "eps, summed"),
     "epsilon_composed_mean": ("Privacy spent so far, mean", "eps, composed exactly where Gaussian"),
     "epsilon_composed_max": ("Privacy spent so far, largest", "eps, composed exactly where Gaussian"),
+    "owners_taking_part": ("Owners taking part", "owners"),
+    "entries": ("Owners entering", "owners per round"),
+    "exits": ("Owners leaving", "owners per round"),
     "owners_spent": ("Owners out of privacy budget", "owners"),
     "pricing_fallback": ("Lists fallen back on", "share of rounds"),
 }

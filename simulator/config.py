@@ -186,6 +186,11 @@ class OwnerSegment(Segment):
     privacy_budget : attribute, eps, optional
         What each unit of an owner's data (`broker.training.unit`) may spend in all rounds together; an owner that can
         afford no version any more leaves the market. No limit by default.
+    reservation_surplus : attribute, money per round, optional
+        Surplus that an owner must expect of a round to take part; it leaves where it expects less and comes back where
+        it expects as much again. No condition by default.
+    expectation_weight : float
+        How much the last round counts in what an owner expects, in (0, 1].
     value : attribute, optional
         Shapley value of an owner's shard; only, and necessarily, with data.source = "values".
     correlation : float
@@ -199,6 +204,8 @@ class OwnerSegment(Segment):
     base_price_pool: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 1000.0
     participation: ShareAttribute = Attribute(constant=1.0)
     privacy_budget: NonNegativeAttribute | None = None
+    reservation_surplus: RealAttribute | None = None
+    expectation_weight: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.5
     value: RealAttribute | None = None
     correlation: Annotated[float, Field(ge=-1, le=1, strict=True)] = 0.0
     behaviour: str = "truthful"

@@ -29,6 +29,8 @@ TABLES = {
 #: Columns of the rounds table that a comparison can show: all but the round and the kind of list.
 ROUND_METRICS = (
     "owners_taking_part",
+    "entries",
+    "exits",
     "answers",
     "expected_revenue",
     "revenue",
@@ -80,6 +82,10 @@ class RoundOutcome:
         What use of its shard costs each owner at its true sensitivity, 0 where it was not bought, in money.
     sensitivities : array of float, shape (n,)
         True privacy sensitivities, in 1/eps.
+    took_part : array of bool, shape (n,)
+        Who took part in the round before.
+    reservations, expectations : array of float, shape (n,)
+        Reservation surplus of each owner, and what it expected of this round, in money per round.
     epsilon : array of float, shape (n,)
         Privacy spent by each owner in this round, by basic composition.
     privacy : PrivacyAccounts
@@ -99,6 +105,9 @@ class RoundOutcome:
     settlement: Settlement
     true_costs: np.ndarray
     sensitivities: np.ndarray
+    took_part: np.ndarray
+    reservations: np.ndarray
+    expectations: np.ndarray
     epsilon: np.ndarray
     privacy: PrivacyAccounts
 
@@ -163,6 +172,8 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
     return {
         "round": o.round,
         "owners_taking_part": int(o.offers.takes_part.sum()),
+        "entries": 0 if o.round == 1 else int((o.offers.takes_part & ~o.took_part).sum()),
+        "exits": int((~o.offers.takes_part & o.took_part).sum()),
         "answers": len(o.survey),
         "expected_revenue": expected,
         "revenue": revenue,
@@ -255,6 +266,8 @@ def _owners(o: RoundOutcome) -> dict[str, Any]:
         "epsilon_shard": epsilon_shard,
         "delta_shard": delta_shard,
         "privacy_budget": o.privacy.budgets.copy(),
+        "reservation_surplus": o.reservations.copy(),
+        "expected_surplus": o.expectations.copy(),
     }
 
 

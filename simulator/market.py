@@ -117,7 +117,7 @@ class Market(mesa.Model):
         settlement = self.broker.settle(sales, purchases)
         costs = self._true_costs(purchases, base_prices)
         self._record(offers, valuation, survey, prices, purchases, versions, price_list, sales, settlement, costs)
-        self._adapt(purchases, sales, settlement, costs)
+        self._adapt(offers, purchases, sales, settlement, costs)
 
     def run(self, rounds: int | None = None) -> None:
         """Run `rounds` rounds, by default as many as the configuration says."""
@@ -182,13 +182,20 @@ class Market(mesa.Model):
             settlement=settlement,
             true_costs=costs,
             sensitivities=self.owners.columns["privacy_sensitivity"],
+            took_part=self.owners.columns["took_part"],
+            reservations=self.owners.columns["reservation_surplus"],
+            expectations=self.owners.columns["expected_surplus"],
             epsilon=epsilon_spent(purchases.bought, self.broker.epsilons),
             privacy=self.ledger.privacy,
         )
         self._log.add(outcome)
 
-    def _adapt(self, purchases: Purchases, sales: Sales, settlement: Settlement, costs: np.ndarray) -> None:
-        self.owners.adapt(purchases.sold, settlement.payments.sum(axis=0), costs.sum(axis=0))
+    def _adapt(
+        self, offers: Offers, purchases: Purchases, sales: Sales, settlement: Settlement, costs: np.ndarray
+    ) -> None:
+        paid, cost = settlement.payments.sum(axis=0), costs.sum(axis=0)
+        self.owners.expect(offers.takes_part, paid, cost)
+        self.owners.adapt(purchases.sold, paid, cost)
         self.buyers.adapt(sales)
         self.broker.adapt(purchases, sales.receipts)
 

@@ -47,6 +47,15 @@ def make_owners(
             for s in segments
         ],
     }
+    columns["reservation_surplus"] = [
+        np.full(s.count, -np.inf)
+        if s.reservation_surplus is None
+        else s.reservation_surplus.draw(streams, "owners.reservation_surplus", s.count, s.segment)
+        for s in segments
+    ]
+    columns["expectation_weight"] = [np.full(s.count, s.expectation_weight) for s in segments]
+    columns["expected_surplus"] = [np.full(s.count, np.nan) for s in segments]
+    columns["took_part"] = [np.zeros(s.count, dtype=bool) for s in segments]
     groups = [_group(s, OWNERS, "owners", streams) for s in segments]
     return OwnerPopulation(model, groups, {k: np.concatenate(v) for k, v in columns.items()}, first_id)
 
