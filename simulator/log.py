@@ -29,8 +29,6 @@ TABLES = {
 #: Columns of the rounds table that a comparison can show: all but the round and the kind of list.
 ROUND_METRICS = (
     "owners_taking_part",
-    "entries",
-    "exits",
     "answers",
     "expected_revenue",
     "revenue",
@@ -64,6 +62,8 @@ ROUND_METRICS = (
     "epsilon_composed_mean",
     "epsilon_composed_max",
     "owners_spent",
+    "entries",
+    "exits",
     "arbitrage_available",
     "arbitrage_taken",
     "pricing_fallback",
@@ -172,8 +172,6 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
     return {
         "round": o.round,
         "owners_taking_part": int(o.offers.takes_part.sum()),
-        "entries": 0 if o.round == 1 else int((o.offers.takes_part & ~o.took_part).sum()),
-        "exits": int((~o.offers.takes_part & o.took_part).sum()),
         "answers": len(o.survey),
         "expected_revenue": expected,
         "revenue": revenue,
@@ -207,6 +205,8 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "epsilon_composed_mean": float(epsilon_composed.mean()),
         "epsilon_composed_max": float(epsilon_composed.max()),
         "owners_spent": int(o.privacy.spent.sum()),
+        "entries": 0 if o.round == 1 else int((o.offers.takes_part & ~o.took_part).sum()),
+        "exits": int((~o.offers.takes_part & o.took_part).sum()),
         "arbitrage_available": _arbitrage_available(price_list, o.composition),
         "arbitrage_taken": metrics.bundle_saving(sales, price_list),
         "pricing_fallback": float("nan") if price_list.kind == "none" else float(price_list.kind == "fallback"),
