@@ -60,6 +60,11 @@ METRICS = {
     "entries": ("Owners entering", "owners per round"),
     "exits": ("Owners leaving", "owners per round"),
     "owners_spent": ("Owners out of privacy budget", "owners"),
+    "misreport_gain_mean": ("Gain of the best misreport, mean", "money per round"),
+    "misreport_gain_max": ("Gain of the best misreport, largest", "money per round"),
+    "misreport_relative_mean": ("Gain of the best misreport, mean", "share of the owner's cost"),
+    "misreport_relative_max": ("Gain of the best misreport, largest", "share of the owner's cost"),
+    "misreport_gainers": ("Owners who gain by a misreport", "share of owners sampled"),
     "pricing_fallback": ("Lists fallen back on", "share of rounds"),
 }
 

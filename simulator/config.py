@@ -452,6 +452,19 @@ class BrokerConfig(Section):
         return self
 
 
+class IncentivesConfig(Section):
+    """What is measured of the owners' incentives to tell the truth.
+
+    Attributes
+    ----------
+    owners : int
+        How many of the owners that take part, drawn anew each round, have their best report searched for; none by
+        default.
+    """
+
+    owners: Annotated[int, Field(ge=0, strict=True)] = 0
+
+
 class MarketConfig(Section):
     """One market.
 
@@ -467,6 +480,8 @@ class MarketConfig(Section):
         The broker and its mechanisms.
     buyers : tuple of BuyerSegment
         Segments of model buyers.
+    incentives : IncentivesConfig
+        What is measured of the owners' incentives.
     """
 
     rounds: Count = 10
@@ -474,6 +489,7 @@ class MarketConfig(Section):
     owners: Annotated[tuple[OwnerSegment, ...], Field(min_length=1)]
     broker: BrokerConfig = BrokerConfig()
     buyers: Annotated[tuple[BuyerSegment, ...], Field(min_length=1)]
+    incentives: IncentivesConfig = IncentivesConfig()
 
     @property
     def n_owners(self) -> int:

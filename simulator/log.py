@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from simulator import metrics
+from simulator.incentives import Misreport
 from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.composition import Composition
 from simulator.pricing.survey import Survey
@@ -64,6 +65,11 @@ ROUND_METRICS = (
     "owners_spent",
     "entries",
     "exits",
+    "misreport_gain_mean",
+    "misreport_gain_max",
+    "misreport_relative_mean",
+    "misreport_relative_max",
+    "misreport_gainers",
     "arbitrage_available",
     "arbitrage_taken",
     "pricing_fallback",
@@ -90,6 +96,8 @@ class RoundOutcome:
         Privacy spent by each owner in this round, by basic composition.
     privacy : PrivacyAccounts
         Privacy spent in all rounds so far, this one included.
+    misreports : tuple of Misreport
+        What owners of a sample could have gained by another report.
     """
 
     round: int
@@ -110,6 +118,7 @@ class RoundOutcome:
     expectations: np.ndarray
     epsilon: np.ndarray
     privacy: PrivacyAccounts
+    misreports: tuple[Misreport, ...]
 
 
 class RoundLog:
@@ -207,11 +216,25 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "owners_spent": int(o.privacy.spent.sum()),
         "entries": 0 if o.round == 1 else int((o.offers.takes_part & ~o.took_part).sum()),
         "exits": int((~o.offers.takes_part & o.took_part).sum()),
+        **_misreports(o.misreports),
         "arbitrage_available": _arbitrage_available(price_list, o.composition),
         "arbitrage_taken": metrics.bundle_saving(sales, price_list),
         "pricing_fallback": float("nan") if price_list.kind == "none" else float(price_list.kind == "fallback"),
         "list_kind": price_list.kind,
     }
+
+
+def _misreports(sample: Sequence[Misreport]) -> dict[str, float]:
+    """Gains of the best misreports, in money and as shares of costs, and how many gain; NaN where nobody was asked."""
+    gains = np.array([misreport.gain for misreport in sample])
+    relative = np.array([misreport.relative for misreport in sample])
+    gainers = np.array([misreport.gains for misreport in sample], dtype=float)
+    columns = {"gain_mean": gains, "gain_max": gains, "relative_mean": relative, "relative_max": relative}
+    found = {
+        f"misreport_{name}": float(values.max() if name.endswith("max") else values.mean()) if len(sample) else np.nan
+        for name, values in columns.items()
+    }
+    return found | {"misreport_gainers": float(gainers.mean()) if len(sample) else np.nan}
 
 
 def _arbitrage_available(price_list: PriceList, composition: Composition) -> float:
@@ -268,7 +291,16 @@ def _owners(o: RoundOutcome) -> dict[str, Any]:
         "privacy_budget": o.privacy.budgets.copy(),
         "reservation_surplus": o.reservations.copy(),
         "expected_surplus": o.expectations.copy(),
+        "best_report": _of_sample(o, "report"),
+        "misreport_gain": _of_sample(o, "gain"),
     }
+
+
+def _of_sample(o: RoundOutcome, name: str) -> np.ndarray:
+    """An attribute of the sampled owners' misreports, NaN for the others, shape (n,)."""
+    column = np.full(len(o.sensitivities), np.nan)
+    column[[misreport.owner for misreport in o.misreports]] = [getattr(m, name) for m in o.misreports]
+    return column
 
 
 def _sales(o: RoundOutcome) -> dict[str, Any]:
