@@ -129,6 +129,7 @@ class Market(mesa.Model):
             listed=prices is not None,
         )
         misreports = self._misreports(offers, outlook)
+        self.owners.reconsider(outlook)
         self._record(
             offers, valuation, survey, prices, purchases, versions, price_list, sales, settlement, costs, misreports
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from simulator.agents.population import Column, Population, PopulationAgent, Rows
@@ -9,12 +11,16 @@ from simulator.metrics import underpaid
 from simulator.records import Offers
 from simulator.registry import Family
 
+if TYPE_CHECKING:
+    from simulator.incentives import Outlook
+
 
 class DataOwner(PopulationAgent):
     """An owner of a shard of records, with a private sensitivity to its use.
 
-    A behaviour is a subclass with a `name`. It implements `offer`, and `adapt` if it learns; `offer_all` and
-    `adapt_all` do the same for a whole segment on columns, and may be left out.
+    A behaviour is a subclass with a `name`. It implements `offer`, and `adapt` if it learns from what happened, or
+    `reconsider` if from what could have; the forms with `_all` do the same for a whole segment on columns, and may be
+    left out.
 
     Attributes
     ----------
@@ -56,6 +62,16 @@ class DataOwner(PopulationAgent):
     def offer_all(cls, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """`offer` of all rows: takes part, shape (n,) of bool, and reports, shape (n,) of float."""
         raise TypeError(f"{cls.__name__} has no method 'offer_all'")
+
+    def reconsider(self, outlook: Outlook) -> None:
+        """Think about what the round would have earned with another report, before `adapt`.
+
+        The owner's number in the outlook is its `row`.
+        """
+
+    @classmethod
+    def reconsider_all(cls, rows: Rows, outlook: Outlook) -> None:
+        """`reconsider` of all rows, which are numbered from `rows.start`."""
 
     def adapt(self, sold: bool, paid: float, cost: float) -> None:
         """Learn from a round: whether the shard was used, what it earned and what that cost the owner."""
@@ -148,6 +164,15 @@ class OwnerPopulation(Population):
         """Whether owners expect as much as their reservation surplus, or nothing yet, shape (n,)."""
         reserved = self.columns["reservation_surplus"]
         return ~(self.columns["expected_surplus"] < reserved - ROUNDING * np.abs(reserved))
+
+    def reconsider(self, outlook: Outlook) -> None:
+        """Let every owner think about the round just settled."""
+        for rows in self.segments:
+            if self.fast(rows, "reconsider"):
+                rows.agent_class.reconsider_all(rows, outlook)
+            else:
+                for agent in rows.agents:
+                    agent.reconsider(outlook)
 
     def expect(self, took_part: np.ndarray, paid: np.ndarray, cost: np.ndarray) -> None:
         """Revise what owners with a reservation surplus expect of a round, by what they have seen of the last.

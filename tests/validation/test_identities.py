@@ -46,6 +46,7 @@ POPULATIONS: dict[str, dict[str, Any]] = {
             {"segment": "a"},
             {"segment": "b", "count": 3, "behaviour": "cautious", "base_price_pool": 45.0},
             {"segment": "c", "count": 2, "behaviour": "inflate"},
+            {"segment": "d", "count": 2, "behaviour": "learning"},
         ],
     },
     "breast_cancer": {"owners": [{"segment": "a"}, {"segment": "b", "count": 2, "behaviour": "cautious"}]},
@@ -453,7 +454,7 @@ def audit(rounds: list[Round]) -> None:
 def test_all_built_in_behaviours_are_audited() -> None:
     """A new behaviour must be added to the audit of sales, or to the population."""
     assert set(buyer_behaviours()) == {"surplus", "target"}
-    assert set(owner_behaviours()) == {"cautious", "inflate", "truthful"}
+    assert set(owner_behaviours()) == {"best_response", "cautious", "inflate", "learning", "truthful"}
     assert set(settlement_rules()) == {"guaranteed", "neutral"}
 
 
