@@ -55,9 +55,17 @@ METRICS = {
     "epsilon_total_max": ("Privacy spent so far, largest", "eps, summed"),
     "epsilon_composed_mean": ("Privacy spent so far, mean", "eps, composed exactly where Gaussian"),
     "epsilon_composed_max": ("Privacy spent so far, largest", "eps, composed exactly where Gaussian"),
+    "owners_taking_part": ("Owners taking part", "owners"),
+    "entries": ("Owners entering", "owners per round"),
+    "exits": ("Owners leaving", "owners per round"),
     "owners_spent": ("Owners out of privacy budget", "owners"),
     "arbitrage_available": ("Saving by the best bundle", "money per round"),
     "arbitrage_taken": ("Saved by bundles", "money per round"),
+    "misreport_gain_mean": ("Gain of the best misreport, mean", "money per round"),
+    "misreport_gain_max": ("Gain of the best misreport, largest", "money per round"),
+    "misreport_relative_mean": ("Gain of the best misreport, mean", "share of the owner's cost"),
+    "misreport_relative_max": ("Gain of the best misreport, largest", "share of the owner's cost"),
+    "misreport_gainers": ("Owners who gain by a misreport", "share of owners sampled"),
     "pricing_fallback": ("Lists fallen back on", "share of rounds"),
 }
 

@@ -186,8 +186,16 @@ class OwnerSegment(Segment):
     privacy_budget : attribute, eps, optional
         What each unit of an owner's data (`broker.training.unit`) may spend in all rounds together; an owner that can
         afford no version any more leaves the market. No limit by default.
+    reservation_surplus : attribute, money per round, optional
+        Surplus that an owner must expect of a round to take part; it leaves where it expects less and comes back where
+        it expects as much again. No condition by default.
+    expectation_weight : float
+        How much the last round counts in what an owner expects, in (0, 1].
     value : attribute, optional
         Shapley value of an owner's shard; only, and necessarily, with data.source = "values".
+    correlation : float
+        Correlation of the Gaussian copula between `value` and `privacy_sensitivity`, in [-1, 1]; other than 0 only
+        where both are distributions.
     """
 
     family: ClassVar[Family] = OWNERS
@@ -196,8 +204,22 @@ class OwnerSegment(Segment):
     base_price_pool: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 1000.0
     participation: ShareAttribute = Attribute(constant=1.0)
     privacy_budget: NonNegativeAttribute | None = None
+    reservation_surplus: RealAttribute | None = None
+    expectation_weight: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.5
     value: RealAttribute | None = None
+    correlation: Annotated[float, Field(ge=-1, le=1, strict=True)] = 0.0
     behaviour: str = "truthful"
+
+    @model_validator(mode="after")
+    def _correlates_distributions(self) -> OwnerSegment:
+        if self.correlation != 0 and self.value is not None:
+            for name, attribute in (("value", self.value), ("privacy_sensitivity", self.privacy_sensitivity)):
+                if attribute.dist is None:
+                    raise ValueError(
+                        f"correlation: found {self.correlation:g} with {name} = {attribute}; allowed where value and "
+                        "privacy_sensitivity are both distributions"
+                    )
+        return self
 
 
 class BuyerSegment(Segment):
@@ -430,6 +452,19 @@ class BrokerConfig(Section):
         return self
 
 
+class IncentivesConfig(Section):
+    """What is measured of the owners' incentives to tell the truth.
+
+    Attributes
+    ----------
+    owners : int
+        How many of the owners that take part, drawn anew each round, have their best report searched for; none by
+        default.
+    """
+
+    owners: Annotated[int, Field(ge=0, strict=True)] = 0
+
+
 class MarketConfig(Section):
     """One market.
 
@@ -445,6 +480,8 @@ class MarketConfig(Section):
         The broker and its mechanisms.
     buyers : tuple of BuyerSegment
         Segments of model buyers.
+    incentives : IncentivesConfig
+        What is measured of the owners' incentives.
     """
 
     rounds: Count = 10
@@ -452,6 +489,7 @@ class MarketConfig(Section):
     owners: Annotated[tuple[OwnerSegment, ...], Field(min_length=1)]
     broker: BrokerConfig = BrokerConfig()
     buyers: Annotated[tuple[BuyerSegment, ...], Field(min_length=1)]
+    incentives: IncentivesConfig = IncentivesConfig()
 
     @property
     def n_owners(self) -> int:
@@ -518,6 +556,11 @@ class MarketConfig(Section):
             if not drawn and owners.value is not None:
                 raise ValueError(
                     f"owners.{owners.segment}.value: found a distribution; allowed with data.source = 'values' only"
+                )
+            if not drawn and owners.correlation != 0:
+                raise ValueError(
+                    f"owners.{owners.segment}.correlation: found {owners.correlation:g}; allowed with data.source = "
+                    "'values' only, where values are drawn"
                 )
         if not drawn:
             self._check_valuation()

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator
+from scipy.special import ndtr, ndtri
 
-from simulator.streams import Streams
+from simulator.streams import SMALLEST_UNIFORM, Streams
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,29 @@ class Attribute:
         if self.dist is None:
             return self.quantiles(np.empty(count))
         return self.quantiles(streams.uniforms(role, count, segment=segment))
+
+
+def correlated(own: np.ndarray, other: np.ndarray, correlation: float) -> np.ndarray:
+    """Uniform numbers that depend on others through a Gaussian copula, strictly inside (0, 1).
+
+    The quantiles of any two distributions at what this returns and at `other` have these distributions exactly, and
+    where they are continuous a rank correlation (Spearman's) of 6/pi arcsin(correlation / 2).
+
+    Parameters
+    ----------
+    own : array of float, shape (count,)
+        Independent uniform numbers: what is returned at correlation 0.
+    other : array of float, shape (count,)
+        The uniform numbers to depend on; what is returned at correlation 1, up to rounding.
+    correlation : float
+        Correlation of the two normal variables behind, in [-1, 1].
+
+    References
+    ----------
+    Nelsen (2006), section 2.3; Kruskal (1958), for the rank correlation.
+    """
+    normal = correlation * ndtri(other) + math.sqrt((1 - correlation) * (1 + correlation)) * ndtri(own)
+    return np.clip(ndtr(normal), SMALLEST_UNIFORM, 1 - 2.0**-53)
 
 
 def _is_number(value: object) -> bool:

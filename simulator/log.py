@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from simulator import metrics
+from simulator.incentives import Misreport
 from simulator.pricing.arbitrage import find_arbitrage
 from simulator.pricing.composition import Composition
 from simulator.pricing.survey import Survey
@@ -62,6 +63,13 @@ ROUND_METRICS = (
     "epsilon_composed_mean",
     "epsilon_composed_max",
     "owners_spent",
+    "entries",
+    "exits",
+    "misreport_gain_mean",
+    "misreport_gain_max",
+    "misreport_relative_mean",
+    "misreport_relative_max",
+    "misreport_gainers",
     "arbitrage_available",
     "arbitrage_taken",
     "pricing_fallback",
@@ -80,10 +88,16 @@ class RoundOutcome:
         What use of its shard costs each owner at its true sensitivity, 0 where it was not bought, in money.
     sensitivities : array of float, shape (n,)
         True privacy sensitivities, in 1/eps.
+    took_part : array of bool, shape (n,)
+        Who took part in the round before.
+    reservations, expectations : array of float, shape (n,)
+        Reservation surplus of each owner, and what it expected of this round, in money per round.
     epsilon : array of float, shape (n,)
         Privacy spent by each owner in this round, by basic composition.
     privacy : PrivacyAccounts
         Privacy spent in all rounds so far, this one included.
+    misreports : tuple of Misreport
+        What owners of a sample could have gained by another report.
     """
 
     round: int
@@ -99,8 +113,12 @@ class RoundOutcome:
     settlement: Settlement
     true_costs: np.ndarray
     sensitivities: np.ndarray
+    took_part: np.ndarray
+    reservations: np.ndarray
+    expectations: np.ndarray
     epsilon: np.ndarray
     privacy: PrivacyAccounts
+    misreports: tuple[Misreport, ...]
 
 
 class RoundLog:
@@ -196,11 +214,27 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "epsilon_composed_mean": float(epsilon_composed.mean()),
         "epsilon_composed_max": float(epsilon_composed.max()),
         "owners_spent": int(o.privacy.spent.sum()),
+        "entries": 0 if o.round == 1 else int((o.offers.takes_part & ~o.took_part).sum()),
+        "exits": int((~o.offers.takes_part & o.took_part).sum()),
+        **_misreports(o.misreports),
         "arbitrage_available": _arbitrage_available(price_list, o.composition),
         "arbitrage_taken": metrics.bundle_saving(sales, price_list),
         "pricing_fallback": float("nan") if price_list.kind == "none" else float(price_list.kind == "fallback"),
         "list_kind": price_list.kind,
     }
+
+
+def _misreports(sample: Sequence[Misreport]) -> dict[str, float]:
+    """Gains of the best misreports, in money and as shares of costs, and how many gain; NaN where nobody was asked."""
+    gains = np.array([misreport.gain for misreport in sample])
+    relative = np.array([misreport.relative for misreport in sample])
+    gainers = np.array([misreport.gains for misreport in sample], dtype=float)
+    columns = {"gain_mean": gains, "gain_max": gains, "relative_mean": relative, "relative_max": relative}
+    found = {
+        f"misreport_{name}": float(values.max() if name.endswith("max") else values.mean()) if len(sample) else np.nan
+        for name, values in columns.items()
+    }
+    return found | {"misreport_gainers": float(gainers.mean()) if len(sample) else np.nan}
 
 
 def _arbitrage_available(price_list: PriceList, composition: Composition) -> float:
@@ -255,7 +289,18 @@ def _owners(o: RoundOutcome) -> dict[str, Any]:
         "epsilon_shard": epsilon_shard,
         "delta_shard": delta_shard,
         "privacy_budget": o.privacy.budgets.copy(),
+        "reservation_surplus": o.reservations.copy(),
+        "expected_surplus": o.expectations.copy(),
+        "best_report": _of_sample(o, "report"),
+        "misreport_gain": _of_sample(o, "gain"),
     }
+
+
+def _of_sample(o: RoundOutcome, name: str) -> np.ndarray:
+    """An attribute of the sampled owners' misreports, NaN for the others, shape (n,)."""
+    column = np.full(len(o.sensitivities), np.nan)
+    column[[misreport.owner for misreport in o.misreports]] = [getattr(m, name) for m in o.misreports]
+    return column
 
 
 def _sales(o: RoundOutcome) -> dict[str, Any]:

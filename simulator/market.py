@@ -14,6 +14,7 @@ from simulator.agents.broker import Broker, DataStock
 from simulator.agents.make import make_buyers, make_owners
 from simulator.agents.owner import compensation
 from simulator.config import MarketConfig
+from simulator.incentives import Misreport, Outlook
 from simulator.ledger import Ledger
 from simulator.log import TABLES, RoundLog, RoundOutcome
 from simulator.pricing.survey import Survey
@@ -116,8 +117,23 @@ class Market(mesa.Model):
         sales = self.buyers.buy(price_list)
         settlement = self.broker.settle(sales, purchases)
         costs = self._true_costs(purchases, base_prices)
-        self._record(offers, valuation, survey, prices, purchases, versions, price_list, sales, settlement, costs)
-        self._adapt(purchases, sales, settlement, costs)
+        outlook = Outlook(
+            self.broker,
+            offers,
+            valuation,
+            base_prices,
+            self.owners.columns["privacy_sensitivity"],
+            purchases,
+            sales.revenue,
+            self.ledger.privacy,
+            listed=prices is not None,
+        )
+        misreports = self._misreports(offers, outlook)
+        self.owners.reconsider(outlook)
+        self._record(
+            offers, valuation, survey, prices, purchases, versions, price_list, sales, settlement, costs, misreports
+        )
+        self._adapt(offers, purchases, sales, settlement, costs)
 
     def run(self, rounds: int | None = None) -> None:
         """Run `rounds` rounds, by default as many as the configuration says."""
@@ -154,6 +170,17 @@ class Market(mesa.Model):
         asked = compensation(base_prices, self.owners.columns["privacy_sensitivity"], self.broker.epsilons)
         return np.where(purchases.bought, asked, 0.0)
 
+    def _misreports(self, offers: Offers, outlook: Outlook) -> tuple[Misreport, ...]:
+        """What a sample of the owners that take part could gain by another report; nobody is asked by default."""
+        size = self.config.incentives.owners
+        if size == 0:
+            return ()
+        # A number for each owner, whoever takes part: designs in which others do share most of their sample.
+        rank = self.streams.generator("incentives", round=self.round).random(self.config.n_owners)
+        among = np.flatnonzero(offers.takes_part)
+        sample = among[np.argsort(rank[among])[:size]]
+        return tuple(outlook.best_report(owner) for owner in np.sort(sample).tolist())
+
     def _record(
         self,
         offers: Offers,
@@ -166,6 +193,7 @@ class Market(mesa.Model):
         sales: Sales,
         settlement: Settlement,
         costs: np.ndarray,
+        misreports: tuple[Misreport, ...],
     ) -> None:
         self.ledger.book(sales, settlement, purchases, versions)
         outcome = RoundOutcome(
@@ -182,13 +210,21 @@ class Market(mesa.Model):
             settlement=settlement,
             true_costs=costs,
             sensitivities=self.owners.columns["privacy_sensitivity"],
+            took_part=self.owners.columns["took_part"],
+            reservations=self.owners.columns["reservation_surplus"],
+            expectations=self.owners.columns["expected_surplus"],
             epsilon=epsilon_spent(purchases.bought, self.broker.epsilons),
             privacy=self.ledger.privacy,
+            misreports=misreports,
         )
         self._log.add(outcome)
 
-    def _adapt(self, purchases: Purchases, sales: Sales, settlement: Settlement, costs: np.ndarray) -> None:
-        self.owners.adapt(purchases.sold, settlement.payments.sum(axis=0), costs.sum(axis=0))
+    def _adapt(
+        self, offers: Offers, purchases: Purchases, sales: Sales, settlement: Settlement, costs: np.ndarray
+    ) -> None:
+        paid, cost = settlement.payments.sum(axis=0), costs.sum(axis=0)
+        self.owners.expect(offers.takes_part, paid, cost)
+        self.owners.adapt(purchases.sold, paid, cost)
         self.buyers.adapt(sales)
         self.broker.adapt(purchases, sales.receipts)
 

@@ -17,7 +17,7 @@ from simulator.pricing.survey import Survey, read_only
 from simulator.privacy.accounts import PrivacyAccounts
 from simulator.privacy.surrogate import AccuracyCurve
 from simulator.privacy.training import GAUSSIAN, train
-from simulator.procurement.method import maximize_coverage
+from simulator.procurement.method import Purchase, maximize_coverage
 from simulator.records import Menu, Offers, PriceList, Purchases, Receipts, Sales, Settlement, Versions
 from simulator.settlement.rule import SETTLEMENT, SettlementRule
 from simulator.streams import Streams
@@ -241,17 +241,41 @@ class Broker(MarketAgent):
         budgets = self._budgets(survey, prices)
         if prices is not None:
             for k, budget in enumerate(budgets):
-                allowed = True if privacy is None else privacy.affordable(k, bought)
-                purchase = maximize_coverage(
-                    valuation.values,
-                    np.where(allowed, asked[k], np.inf),
-                    float(budget),
-                    method=self.config.procurement,
-                    rng=self.streams.generator("procurement", round=self.round, segment=str(k)),
-                    **self.config.procurement_options,
-                )
+                purchase = self.buy(k, valuation, asked[k], float(budget), bought, privacy)
                 bought[k, purchase.owners] = True
         return Purchases(bought, asked, budgets, np.minimum(bought @ value_shares(valuation.values), 1.0))
+
+    def buy(
+        self,
+        version: int,
+        valuation: Valuation,
+        asked: np.ndarray,
+        budget: float,
+        used: np.ndarray,
+        privacy: PrivacyAccounts | None = None,
+    ) -> Purchase:
+        """Buy shards for one version within a budget.
+
+        Parameters
+        ----------
+        version : int
+            Index of the version.
+        asked : array of float, shape (n,)
+            What each owner asks for it, in money.
+        used : array of bool, shape (l, n)
+            Uses of the shards in versions that the round has bought for already.
+        privacy : PrivacyAccounts, optional
+            What the owners' privacy has cost before the round.
+        """
+        allowed = True if privacy is None else privacy.affordable(version, used)
+        return maximize_coverage(
+            valuation.values,
+            np.where(allowed, asked, np.inf),
+            budget,
+            method=self.config.procurement,
+            rng=self.streams.generator("procurement", round=self.round, segment=str(version)),
+            **self.config.procurement_options,
+        )
 
     def train(self, purchases: Purchases) -> Versions:
         """Train a private model on the records bought for each version, and measure it on the test set.
@@ -301,7 +325,17 @@ class Broker(MarketAgent):
 
     def settle(self, sales: Sales, purchases: Purchases) -> Settlement:
         """Share the round's revenue."""
-        settlement = self.rule.settle(sales.revenue, purchases, self._valuation.values, self.config.commission)
+        return self.share(sales.revenue, purchases, self._valuation)
+
+    def share(self, revenue: np.ndarray, purchases: Purchases, valuation: Valuation) -> Settlement:
+        """Share a revenue, shape (l,), between the owners behind each version and the broker.
+
+        Raises
+        ------
+        ValueError
+            If the settlement rule does not pay by version and owner.
+        """
+        settlement = self.rule.settle(revenue, purchases, valuation.values, self.config.commission)
         if np.shape(settlement.payments) != purchases.bought.shape:
             raise ValueError(
                 f"the settlement rule {self.config.settlement!r} returned payments of shape "

@@ -11,7 +11,7 @@ from simulator.agents.buyer import BUYERS, BuyerPopulation
 from simulator.agents.owner import OWNERS, OwnerPopulation
 from simulator.agents.population import Group
 from simulator.config import BuyerSegment, OwnerSegment
-from simulator.distributions import Attribute
+from simulator.distributions import Attribute, correlated
 from simulator.registry import Family
 from simulator.streams import Streams
 
@@ -29,9 +29,7 @@ def make_owners(
     """
     stops = np.cumsum([s.count for s in segments])
     columns = {
-        "privacy_sensitivity": [
-            s.privacy_sensitivity.draw(streams, "owners.privacy_sensitivity", s.count, s.segment) for s in segments
-        ],
+        "privacy_sensitivity": [_privacy_sensitivity(s, streams) for s in segments],
         "base_price_pool": [np.full(s.count, s.base_price_pool * (s.base_price == "shapley")) for s in segments],
         "fixed_base_price": [
             _fixed_base_price(s, streams, None if records is None else (records / records.sum())[stop - s.count : stop])
@@ -49,6 +47,15 @@ def make_owners(
             for s in segments
         ],
     }
+    columns["reservation_surplus"] = [
+        np.full(s.count, -np.inf)
+        if s.reservation_surplus is None
+        else s.reservation_surplus.draw(streams, "owners.reservation_surplus", s.count, s.segment)
+        for s in segments
+    ]
+    columns["expectation_weight"] = [np.full(s.count, s.expectation_weight) for s in segments]
+    columns["expected_surplus"] = [np.full(s.count, np.nan) for s in segments]
+    columns["took_part"] = [np.zeros(s.count, dtype=bool) for s in segments]
     groups = [_group(s, OWNERS, "owners", streams) for s in segments]
     return OwnerPopulation(model, groups, {k: np.concatenate(v) for k, v in columns.items()}, first_id)
 
@@ -59,6 +66,15 @@ def _group(segment: OwnerSegment | BuyerSegment, family: Family, side: str, stre
         for name, attribute in segment.behaviour_options.items()
     }
     return Group(segment.segment, family.resolve(segment.behaviour), segment.count, parameters)
+
+
+def _privacy_sensitivity(segment: OwnerSegment, streams: Streams) -> np.ndarray:
+    """Sensitivities of a segment, correlated with its owners' values where the scenario says so."""
+    role = "owners.privacy_sensitivity"
+    if segment.correlation == 0:
+        return segment.privacy_sensitivity.draw(streams, role, segment.count, segment.segment)
+    own, value = (streams.uniforms(r, segment.count, segment=segment.segment) for r in (role, "owners.value"))
+    return segment.privacy_sensitivity.quantiles(correlated(own, value, segment.correlation))
 
 
 def _fixed_base_price(segment: OwnerSegment, streams: Streams, shares: np.ndarray | None) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from simulator.agents.population import Column, Population, PopulationAgent, Rows
@@ -9,12 +11,16 @@ from simulator.metrics import underpaid
 from simulator.records import Offers
 from simulator.registry import Family
 
+if TYPE_CHECKING:
+    from simulator.incentives import Outlook
+
 
 class DataOwner(PopulationAgent):
     """An owner of a shard of records, with a private sensitivity to its use.
 
-    A behaviour is a subclass with a `name`. It implements `offer`, and `adapt` if it learns; `offer_all` and
-    `adapt_all` do the same for a whole segment on columns, and may be left out.
+    A behaviour is a subclass with a `name`. It implements `offer`, and `adapt` if it learns from what happened, or
+    `reconsider` if from what could have; the forms with `_all` do the same for a whole segment on columns, and may be
+    left out.
 
     Attributes
     ----------
@@ -28,6 +34,14 @@ class DataOwner(PopulationAgent):
         Whether the owner would sell at all.
     privacy_budget : float, eps
         What the owner's privacy may cost in all, `inf` without limit. Whoever has spent it leaves the market.
+    reservation_surplus : float, money per round
+        What the owner must expect of a round to take part, `-inf` without condition.
+    expectation_weight : float
+        How much the last round counts in what it expects.
+    expected_surplus : float, money per round
+        What it expects; NaN as long as it knows of no round, or where it has no reservation.
+    took_part : bool
+        Whether it took part in the round before.
     """
 
     privacy_sensitivity = Column()
@@ -35,6 +49,10 @@ class DataOwner(PopulationAgent):
     fixed_base_price = Column()
     willing = Column()
     privacy_budget = Column()
+    reservation_surplus = Column()
+    expectation_weight = Column()
+    expected_surplus = Column()
+    took_part = Column()
 
     def offer(self) -> tuple[bool, float]:
         """Whether the owner takes part this round, and the sensitivity it reports."""
@@ -44,6 +62,16 @@ class DataOwner(PopulationAgent):
     def offer_all(cls, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """`offer` of all rows: takes part, shape (n,) of bool, and reports, shape (n,) of float."""
         raise TypeError(f"{cls.__name__} has no method 'offer_all'")
+
+    def reconsider(self, outlook: Outlook) -> None:
+        """Think about what the round would have earned with another report, before `adapt`.
+
+        The owner's number in the outlook is its `row`.
+        """
+
+    @classmethod
+    def reconsider_all(cls, rows: Rows, outlook: Outlook) -> None:
+        """`reconsider` of all rows, which are numbered from `rows.start`."""
 
     def adapt(self, sold: bool, paid: float, cost: float) -> None:
         """Learn from a round: whether the shard was used, what it earned and what that cost the owner."""
@@ -97,12 +125,17 @@ class Cautious(Truthful):
 
 OWNERS = Family(DataOwner, "owner behaviour")
 
+#: Expectations within this share of a reservation reach it: rounding decides over nobody's participation.
+ROUNDING = 1e-9
+
 
 class OwnerPopulation(Population):
     """All data owners of a market."""
 
     def offer(self) -> Offers:
         """Ask every owner whether it takes part, and at which sensitivity.
+
+        Whoever expects less of the round than its reservation surplus stays out, whatever its behaviour.
 
         Raises
         ------
@@ -121,11 +154,56 @@ class OwnerPopulation(Population):
                 reports[here] = [offer[1] for offer in offers]
             if not (np.isfinite(reports[here]) & (reports[here] >= 0)).all():
                 raise ValueError(f"owners.{rows.segment}.behaviour: a reported sensitivity is not finite and >= 0")
-        return Offers(takes_part, reports)
+        return Offers(takes_part & self._expects_enough(), reports)
 
     def base_prices(self, values: np.ndarray) -> np.ndarray:
         """Base price of every owner at these Shapley values, shape (n,), in money."""
         return base_prices(self.columns["base_price_pool"], values, self.columns["fixed_base_price"])
+
+    def _expects_enough(self) -> np.ndarray:
+        """Whether owners expect as much as their reservation surplus, or nothing yet, shape (n,)."""
+        reserved = self.columns["reservation_surplus"]
+        return ~(self.columns["expected_surplus"] < reserved - ROUNDING * np.abs(reserved))
+
+    def reconsider(self, outlook: Outlook) -> None:
+        """Let every owner think about the round just settled."""
+        for rows in self.segments:
+            if self.fast(rows, "reconsider"):
+                rows.agent_class.reconsider_all(rows, outlook)
+            else:
+                for agent in rows.agents:
+                    agent.reconsider(outlook)
+
+    def expect(self, took_part: np.ndarray, paid: np.ndarray, cost: np.ndarray) -> None:
+        """Revise what owners with a reservation surplus expect of a round, by what they have seen of the last.
+
+        Whoever took part has seen its own surplus, whoever did not the mean surplus of those of its segment that did.
+        The first that an owner sees is what it expects; later what it sees is averaged in with `expectation_weight`
+        (adaptive expectations). Where nobody of a segment took part there is nothing to see.
+
+        Parameters
+        ----------
+        took_part : array of bool, shape (n,)
+            Who took part in the round.
+        paid, cost : array of float, shape (n,)
+            What each was paid, and what that cost it at its true sensitivity, in money.
+
+        References
+        ----------
+        Nerlove (1958).
+        """
+        self.columns["took_part"][:] = took_part
+        exact = underpaid(paid, cost) | underpaid(cost, paid)  # a difference by rounding is none
+        surplus = np.where(exact, paid - cost, 0.0)
+        for rows in self.segments:
+            here = slice(rows.start, rows.stop)
+            inside = took_part[here]
+            if not inside.any() or not np.isfinite(rows.reservation_surplus).any():
+                continue
+            seen = np.where(inside, surplus[here], surplus[here][inside].mean())
+            before = rows.expected_surplus
+            revised = before + rows.expectation_weight * (seen - before)
+            rows.expected_surplus[:] = np.where(np.isnan(before), seen, revised)
 
     def adapt(self, sold: np.ndarray, paid: np.ndarray, cost: np.ndarray) -> None:
         """Let every owner learn from its round; arrays of shape (n,)."""

@@ -393,8 +393,9 @@ MECHANISMS: list[dict[str, Any]] = [
 
 
 def columns(market: Market) -> dict[str, np.ndarray]:
-    """Everything that was drawn for the two sides."""
-    drawn = {f"owners.{name}": column for name, column in market.owners.columns.items() if name != "sits_out"}
+    """Everything that was drawn for the two sides, or given."""
+    states = {"sits_out", "expected_surplus", "took_part"}
+    drawn = {f"owners.{name}": column for name, column in market.owners.columns.items() if name not in states}
     drawn |= {f"buyers.{name}": column for name, column in market.buyers.columns.items()}
     if market.broker.stock.values is not None:
         drawn["owners.value"] = market.broker.stock.values
@@ -519,28 +520,33 @@ def test_a_new_segment_or_a_larger_one_moves_nothing_else(make_config: MakeConfi
 def test_attributes_are_drawn_apart(make_config: MakeConfig) -> None:
     """No two attributes of 200 agents are related, not even where two segments have one name.
 
-    A correlation of independent ranks has the standard error 1 / sqrt(199) = 0.071; with 36 pairs, four of
+    A correlation of independent ranks has the standard error 1 / sqrt(199) = 0.071; with 45 pairs, four of
     them are not reached by chance.
     """
     uniform = {"dist": "uniform"}
     names = {
-        "owners": ("privacy_sensitivity", "value", "participation", "privacy_budget"),
+        "owners": ("privacy_sensitivity", "value", "participation", "privacy_budget", "reservation_surplus"),
         "buyers": ("budget", "coverage_expected", "coverage_sensitivity", "epsilon_expected", "noise_sensitivity"),
     }
     sides = {side: {"segment": "same", "count": 200, **dict.fromkeys(names[side], uniform)} for side in names}
     drawn = columns(Market(make_config(**sides), seed=9))
-    ranks = {name: column.argsort().argsort() for name, column in drawn.items() if "base_price" not in name}
+    given = {"owners.base_price_pool", "owners.fixed_base_price", "owners.expectation_weight"}
+    ranks = {name: column.argsort().argsort() for name, column in drawn.items() if name not in given}
     ranks["owners.willing"] = drawn["owners.willing"].astype(int)
-    assert len(ranks) == 9
+    assert len(ranks) == 10
     correlations = np.corrcoef(list(ranks.values()))
-    assert np.abs(correlations - np.eye(9)).max() < 4 / np.sqrt(199)
+    assert np.abs(correlations - np.eye(10)).max() < 4 / np.sqrt(199)
 
 
 @pytest.mark.parametrize("data", SOURCES)
 def test_a_replicate_changes_everything(make_config: MakeConfig, data: str, watch: Watch) -> None:
     config = make_config(
         data=data,
-        owners={"count": 5, "privacy_budget": {"dist": "uniform", "loc": 5.0}},
+        owners={
+            "count": 5,
+            "privacy_budget": {"dist": "uniform", "loc": 5.0},
+            "reservation_surplus": {"dist": "uniform"},
+        },
         buyers={"coverage_sensitivity": {"dist": "expon"}, "noise_sensitivity": {"dist": "expon"}},
         broker={"survey_share": 0.5},
     )
@@ -550,7 +556,8 @@ def test_a_replicate_changes_everything(make_config: MakeConfig, data: str, watc
         first.step()
         other.step()
         one, two = columns(first), columns(other)
-        constant = {"owners.base_price_pool", "owners.fixed_base_price", "owners.willing", "shards"}
+        given = {"owners.base_price_pool", "owners.fixed_base_price", "owners.expectation_weight"}
+        constant = given | {"owners.willing", "shards"}
         for name, column in one.items():
             if name in constant:
                 assert np.array_equal(column, two[name]), name

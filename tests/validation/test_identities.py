@@ -42,7 +42,12 @@ COMPOSITIONS = ("additive", "quadratic")
 #: Buyers on the edge of a version, some cautious owners, a sampled survey and a commission.
 POPULATIONS: dict[str, dict[str, Any]] = {
     "values": {
-        "owners": [{"segment": "a"}, {"segment": "b", "count": 3, "behaviour": "cautious", "base_price_pool": 45.0}],
+        "owners": [
+            {"segment": "a"},
+            {"segment": "b", "count": 3, "behaviour": "cautious", "base_price_pool": 45.0},
+            {"segment": "c", "count": 2, "behaviour": "inflate"},
+            {"segment": "d", "count": 2, "behaviour": "learning"},
+        ],
     },
     "breast_cancer": {"owners": [{"segment": "a"}, {"segment": "b", "count": 2, "behaviour": "cautious"}]},
     "iris": {"owners": {"count": 5, "base_price_pool": 60.0}},
@@ -449,7 +454,7 @@ def audit(rounds: list[Round]) -> None:
 def test_all_built_in_behaviours_are_audited() -> None:
     """A new behaviour must be added to the audit of sales, or to the population."""
     assert set(buyer_behaviours()) == {"surplus", "target"}
-    assert set(owner_behaviours()) == {"cautious", "truthful"}
+    assert set(owner_behaviours()) == {"best_response", "cautious", "inflate", "learning", "truthful"}
     assert set(settlement_rules()) == {"guaranteed", "neutral"}
 
 
