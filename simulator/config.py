@@ -12,7 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from simulator.agents.buyer import BUYERS
+from simulator.agents.curve import CURVES
 from simulator.agents.owner import OWNERS
+from simulator.agents.population import Parametrised
 from simulator.distributions import Attribute, BasePrice, NonNegativeAttribute, RealAttribute, ShareAttribute
 from simulator.pricing.composition import Composition, check_epsilons
 from simulator.pricing.strategy import PRICING
@@ -136,27 +138,15 @@ class Segment(Section):
 
     @model_validator(mode="after")
     def _behaves(self) -> Segment:
-        parameters = self.family.resolve(self.behaviour).parameters()
-        for name, attribute in self.behaviour_options.items():
-            if name not in parameters:
-                raise ValueError(
-                    f"behaviour_options: the {self.family.noun} {self.behaviour!r} has no option {name!r}; it takes "
-                    f"{', '.join(parameters) or 'no options'}"
-                )
-            low, high = attribute.support()
-            parameter = parameters[name]
-            if low < parameter.low or high > parameter.high:
-                found = f"{low:g}" if low == high else f"values from {low:g} to {high:g}"
-                raise ValueError(
-                    f"behaviour_options.{name}: found {found}; allowed are values from {parameter.low:g} to "
-                    f"{parameter.high:g}"
-                )
+        chosen = self.family.resolve(self.behaviour)
+        _check_parameters("behaviour_options", self.behaviour_options, f"{self.family.noun} {self.behaviour!r}", chosen)
         return self
 
     @model_validator(mode="after")
     def _lists_fit(self) -> Segment:
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        fields |= {f"behaviour_options.{name}": attribute for name, attribute in self.behaviour_options.items()}
+        for options in [name for name, value in fields.items() if isinstance(value, dict)]:
+            fields |= {f"{options}.{name}": attribute for name, attribute in fields[options].items()}
         for name, attribute in fields.items():
             if (
                 isinstance(attribute, Attribute)
@@ -167,6 +157,23 @@ class Segment(Section):
                     f"{name}: found a list of {len(attribute.values)}; allowed is one of count = {self.count}"
                 )
         return self
+
+
+def _check_parameters(field: str, options: dict[str, Attribute], noun: str, described: type[Parametrised]) -> None:
+    """Refuse options that a class does not take, or values out of their range."""
+    parameters = described.parameters()
+    for name, attribute in options.items():
+        if name not in parameters:
+            raise ValueError(
+                f"{field}: the {noun} has no option {name!r}; it takes {', '.join(parameters) or 'no options'}"
+            )
+        low, high = attribute.support()
+        parameter = parameters[name]
+        if low < parameter.low or high > parameter.high:
+            found = f"{low:g}" if low == high else f"values from {low:g} to {high:g}"
+            raise ValueError(
+                f"{field}.{name}: found {found}; allowed are values from {parameter.low:g} to {parameter.high:g}"
+            )
 
 
 class OwnerSegment(Segment):
@@ -211,6 +218,10 @@ class BuyerSegment(Segment):
         theta and d: the coverage at which half the budget's worth is reached, and how sharply.
     epsilon_expected, noise_sensitivity : attribute
         eta (in eps) and g: the same for the privacy level, which is the model's noise.
+    curve : str
+        What coverage and privacy level are worth, as a share of the budget.
+    curve_options : dict of str to attribute
+        Parameters of the curve.
     """
 
     family: ClassVar[Family] = BUYERS
@@ -219,7 +230,27 @@ class BuyerSegment(Segment):
     coverage_sensitivity: NonNegativeAttribute = Attribute(constant=10.0)
     epsilon_expected: RealAttribute
     noise_sensitivity: NonNegativeAttribute = Attribute(constant=2.0)
+    curve: str = "sigmoid"
+    curve_options: dict[str, RealAttribute] = {}
     behaviour: str = "target"
+
+    @field_validator("curve")
+    @classmethod
+    def _known_curve(cls, name: str) -> str:
+        CURVES.resolve(name)
+        return name
+
+    @model_validator(mode="after")
+    def _curve_fits(self) -> BuyerSegment:
+        curve, behaviour = CURVES.resolve(self.curve), self.family.resolve(self.behaviour)
+        for name in curve.parameters():
+            if hasattr(behaviour, name):
+                raise ValueError(
+                    f"curve: the valuation curve {self.curve!r} has a parameter {name!r}, a name that the buyer "
+                    f"behaviour {self.behaviour!r} uses already; allowed are parameters of other names"
+                )
+        _check_parameters("curve_options", self.curve_options, f"valuation curve {self.curve!r}", curve)
+        return self
 
 
 class ValuationConfig(Section):

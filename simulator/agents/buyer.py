@@ -5,62 +5,53 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
-from simulator.agents.population import Column, Population, PopulationAgent, Rows
+from simulator.agents.curve import Sigmoid, ValuationCurve, column
+from simulator.agents.population import Column, Group, Population, PopulationAgent, Rows
 from simulator.pricing.survey import best_buys
 from simulator.records import Menu, PriceList, Sales
 from simulator.registry import Family
 
 
-def willingness_to_pay(buyers: Any, menu: Menu) -> np.ndarray:
-    """What each version is worth: V sigma(d (CR_k - theta)) sigma(g (eps_k - eta)), in money.
+@dataclass(frozen=True)
+class BuyerGroup(Group):
+    """A segment of buyers to be made.
 
-    Parameters
+    Attributes
     ----------
-    buyers : object
-        Anything with the columns of `ModelBuyer`, as arrays of shape (m, 1), or as numbers.
-    menu : Menu
-        Privacy levels and coverages of the versions, shape (l,).
-
-    Returns
-    -------
-    array of float, shape (m, l) or (l,)
-
-    References
-    ----------
-    Liu et al. (2021).
+    curve : type
+        Valuation curve of its members.
     """
-    coverage = expit(buyers.coverage_sensitivity * (menu.coverage - buyers.coverage_expected))
-    noise = expit(buyers.noise_sensitivity * (menu.epsilons - buyers.epsilon_expected))
-    return buyers.budget * coverage * noise
 
-
-class _Transposed:
-    """Columns of a segment, each of shape (m, 1)."""
-
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-
-    def __getattr__(self, name: str) -> np.ndarray:
-        return getattr(self._rows, name)[:, None]
+    curve: type[ValuationCurve] = Sigmoid
 
 
 class BuyerRows(Rows):
-    """The rows of one segment of buyers."""
+    """The rows of one segment of buyers.
+
+    Attributes
+    ----------
+    curve : type
+        Valuation curve of its members.
+    """
 
     _kept: tuple[Menu, np.ndarray] | None = None
+
+    def __init__(self, population: Population, group: BuyerGroup, start: int) -> None:
+        super().__init__(population, group, start)
+        self.curve = group.curve
 
     def worth(self, menu: Menu) -> np.ndarray:
         """Willingness to pay of each buyer for each version, shape (m, l), in money."""
         if self._kept is not None and self._kept[0] is menu:
             return self._kept[1]
-        if self.agent_class.worth is not ModelBuyer.worth:  # a user's own curve
+        if self.agent_class.worth is not ModelBuyer.worth:  # a behaviour's own worth
             return np.array([agent.worth(menu) for agent in self.agents])
-        return willingness_to_pay(_Transposed(self), menu)
+        return self.curve.worth_all(self, menu)
 
     @contextlib.contextmanager
     def keep_worth(self, menu: Menu) -> Iterator[np.ndarray]:
@@ -95,15 +86,24 @@ class ModelBuyer(PopulationAgent):
         eta (in eps), g.
     """
 
+    population: BuyerPopulation
+
     budget = Column()
     coverage_expected = Column()
     coverage_sensitivity = Column()
     epsilon_expected = Column()
     noise_sensitivity = Column()
 
+    def __getattr__(self, name: str) -> Any:
+        """A parameter of the segment's curve."""
+        try:
+            return vars(self)["population"].columns[column(name)][vars(self)["row"]].item()
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
+
     def worth(self, menu: Menu) -> np.ndarray:
-        """Willingness to pay for each version, shape (l,), in money."""
-        return willingness_to_pay(self, menu)
+        """Willingness to pay for each version, shape (l,), in money: by default that of the segment's curve."""
+        return self.population.rows_of(self.row).curve.worth(self, menu)
 
     def target(self, menu: Menu) -> int:
         """Version the buyer wants: the smallest epsilon that is at least the expected one, else the top."""
@@ -197,6 +197,10 @@ class BuyerPopulation(Population):
 
     rows_class = BuyerRows
     segments: list[BuyerRows]  # type: ignore[assignment]
+
+    def rows_of(self, row: int) -> BuyerRows:
+        """The segment that a row belongs to."""
+        return super().rows_of(row)  # type: ignore[return-value]
 
     def targets(self, menu: Menu) -> np.ndarray:
         """Version each buyer wants, shape (m,)."""

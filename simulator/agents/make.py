@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import mesa
 import numpy as np
 
-from simulator.agents.buyer import BUYERS, BuyerPopulation
+from simulator.agents.buyer import BUYERS, BuyerGroup, BuyerPopulation
+from simulator.agents.curve import CURVES, column
 from simulator.agents.owner import OWNERS, OwnerPopulation
 from simulator.agents.population import Group
 from simulator.config import BuyerSegment, OwnerSegment
@@ -81,5 +82,15 @@ def make_buyers(
         name: np.concatenate([getattr(s, name).draw(streams, f"buyers.{name}", s.count, s.segment) for s in segments])
         for name in attributes
     }
-    groups = [_group(s, BUYERS, "buyers", streams) for s in segments]
+    curves = [CURVES.resolve(s.curve) for s in segments]
+    stops = np.cumsum([s.count for s in segments])
+    for s, curve, stop in zip(segments, curves, stops.tolist(), strict=True):
+        for name, parameter in curve.parameters().items():
+            attribute = s.curve_options.get(name, Attribute(constant=parameter.default))
+            values = columns.setdefault(column(name), np.zeros(stops[-1]))
+            values[stop - s.count : stop] = attribute.draw(streams, f"buyers.curve.{name}", s.count, s.segment)
+    groups = [
+        BuyerGroup(**vars(_group(s, BUYERS, "buyers", streams)), curve=curve)
+        for s, curve in zip(segments, curves, strict=True)
+    ]
     return BuyerPopulation(model, groups, columns, first_id)

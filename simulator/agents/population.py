@@ -85,7 +85,21 @@ class MarketAgent(mesa.Agent):
         self.unique_id = unique_id
 
 
-class PopulationAgent(MarketAgent, Described):
+class Parametrised(Described):
+    """A named class with parameters that a scenario sets for each member of a segment."""
+
+    @classmethod
+    def parameters(cls) -> dict[str, Parameter]:
+        """What a scenario may set, by name."""
+        return {name: column for name, column in _columns(cls).items() if isinstance(column, Parameter)}
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """Options a scenario may give, name -> default."""
+        return {name: parameter.default for name, parameter in cls.parameters().items()}
+
+
+class PopulationAgent(MarketAgent, Parametrised):
     """An agent whose state is one row of its population's columns.
 
     Attributes
@@ -100,16 +114,6 @@ class PopulationAgent(MarketAgent, Described):
         super().__init__(model, population.first_id + row)
         self.population = population
         self.row = row
-
-    @classmethod
-    def parameters(cls) -> dict[str, Parameter]:
-        """What a scenario may set of the behaviour, by name."""
-        return {name: column for name, column in _columns(cls).items() if isinstance(column, Parameter)}
-
-    @classmethod
-    def options(cls) -> dict[str, Any]:
-        """Options a scenario may give, name -> default."""
-        return {name: parameter.default for name, parameter in cls.parameters().items()}
 
     @property
     def segment(self) -> str:
