@@ -266,5 +266,5 @@ def _sales(o: RoundOutcome) -> dict[str, Any]:
         "version": o.sales.versions[buyers],
         "price": o.sales.paid[buyers],
         "worth": o.sales.worth_bought[buyers],
-        "surplus": o.sales.worth_bought[buyers] - o.sales.paid[buyers],
+        "surplus": o.sales.surplus[buyers],
     }

@@ -185,6 +185,11 @@ class Sales(Receipts):
         """Willingness to pay for what was bought, 0 for those who bought nothing, shape (m,), in money."""
         return np.where(self.bought, np.take_along_axis(self.worth, self.versions[:, None], axis=1)[:, 0], 0.0)
 
+    @cached_property
+    def surplus(self) -> np.ndarray:
+        """Worth less price of what was bought, 0 for those who bought nothing, shape (m,), in money."""
+        return self.worth_bought - self.paid
+
 
 @dataclass(frozen=True, eq=False)
 class Settlement:

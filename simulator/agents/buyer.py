@@ -40,6 +40,7 @@ class BuyerRows(Rows):
     """
 
     _kept: tuple[Menu, np.ndarray] | None = None
+    _sales: Sales | None = None
 
     def __init__(self, population: Population, group: BuyerGroup, start: int) -> None:
         super().__init__(population, group, start)
@@ -61,6 +62,21 @@ class BuyerRows(Rows):
             yield self._kept[1]
         finally:
             self._kept = None
+
+    @contextlib.contextmanager
+    def look_back(self, sales: Sales) -> Iterator[None]:
+        """Let the buyers see what they `gained` for the duration of a phase."""
+        self._sales = sales
+        try:
+            yield
+        finally:
+            self._sales = None
+
+    @property
+    def gained(self) -> np.ndarray:
+        """Worth less price of what each buyer bought this round, shape (m,), in money; known when they adapt."""
+        assert self._sales is not None
+        return self._sales.surplus[self.start : self.stop]
 
     def targets(self, menu: Menu) -> np.ndarray:
         """Version each buyer wants, shape (m,): the smallest epsilon that is at least the expected one."""
@@ -87,6 +103,9 @@ class ModelBuyer(PopulationAgent):
     """
 
     population: BuyerPopulation
+
+    #: Whether it goes by what it gained in earlier rounds, so that it must be there for several.
+    learns: bool = False
 
     budget = Column()
     coverage_expected = Column()
@@ -138,6 +157,12 @@ class ModelBuyer(PopulationAgent):
     def choose_all(cls, rows: BuyerRows, price_list: PriceList) -> np.ndarray:
         """`choose` of all rows, shape (m,) of int, -1 for none."""
         raise TypeError(f"{cls.__name__} has no method 'choose_all'")
+
+    @property
+    def gained(self) -> float:
+        """Worth less price of what the buyer bought this round, in money; known when it adapts."""
+        rows = self.population.rows_of(self.row)
+        return float(rows.gained[self.row - rows.start])
 
     def adapt(self, version: int | None, paid: float) -> None:
         """Learn from a round: what was bought and what was paid."""
@@ -299,11 +324,12 @@ class BuyerPopulation(Population):
         for rows in self.segments:
             here = slice(rows.start, rows.stop)
             versions, paid = sales.versions[here], sales.paid[here]
-            if self.fast(rows, "adapt"):
-                rows.agent_class.adapt_all(rows, versions, paid)
-            else:
-                for agent, version, price in zip(rows.agents, versions.tolist(), paid.tolist(), strict=True):
-                    agent.adapt(None if version < 0 else version, price)
+            with rows.look_back(sales):
+                if self.fast(rows, "adapt"):
+                    rows.agent_class.adapt_all(rows, versions, paid)
+                else:
+                    for agent, version, price in zip(rows.agents, versions.tolist(), paid.tolist(), strict=True):
+                        agent.adapt(None if version < 0 else version, price)
 
 
 def _check_versions(versions: np.ndarray, lowest: int, menu: Menu, rows: Rows) -> None:

@@ -25,10 +25,13 @@ class Column:
     default : float or bool, optional
         Initial value of a state column, which then holds floats or truth values; an attribute without one is
         drawn by the population's maker.
+    width : int, optional
+        How many values an agent has: the column has shape (n, width), and the agent's attribute is an array.
     """
 
-    def __init__(self, default: float | bool | None = None) -> None:
+    def __init__(self, default: float | bool | None = None, *, width: int | None = None) -> None:
         self.default = default
+        self.width = width
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -36,7 +39,8 @@ class Column:
     def __get__(self, agent: PopulationAgent | None, owner: type | None = None) -> Any:
         if agent is None:
             return self
-        return agent.population.columns[self.name][agent.row].item()
+        value = agent.population.columns[self.name][agent.row]
+        return value.item() if self.width is None else value
 
     def __set__(self, agent: PopulationAgent, value: float | bool) -> None:
         agent.population.columns[self.name][agent.row] = value
@@ -236,7 +240,8 @@ class Population:
             for name, column in _columns(rows.agent_class).items():
                 if name not in columns:
                     kind = bool if isinstance(column.default, bool) else float
-                    everywhere = self.columns.setdefault(name, np.zeros(start, dtype=kind))
+                    shape = start if column.width is None else (start, column.width)
+                    everywhere = self.columns.setdefault(name, np.zeros(shape, dtype=kind))
                     everywhere[rows.start : rows.stop] = group.parameters.get(name, column.default)
         if start <= EAGER:
             self.touch_all()
