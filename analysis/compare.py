@@ -57,6 +57,8 @@ METRICS = {
     "epsilon_composed_mean": ("Privacy spent so far, mean", "eps, composed exactly where Gaussian"),
     "epsilon_composed_max": ("Privacy spent so far, largest", "eps, composed exactly where Gaussian"),
     "owners_spent": ("Owners out of privacy budget", "owners"),
+    "arbitrage_available": ("Largest saving of a bundle", "money per copy"),
+    "arbitrage_taken": ("Money saved by bundles", "money per round"),
     "pricing_fallback": ("Lists fallen back on", "share of rounds"),
 }
 

@@ -391,7 +391,8 @@ def check_behaviour(
     """Check that a behaviour does the same one agent at a time and on columns.
 
     Two markets of random agents run side by side, one looping over agents, one at array speed; all their
-    tables must be equal bit by bit, and so must what buyers state for the whole menu at the end.
+    tables must be equal bit by bit, and so must what buyers state for the whole menu at the end. Buyers meet a list
+    without arbitrage, and one that bundles undercut.
 
     Parameters
     ----------
@@ -410,7 +411,20 @@ def check_behaviour(
         If the tables differ.
     """
     check_described(cls)
-    tested = {"behaviour": f"{cls.__module__}:{cls.__qualname__}", "behaviour_options": options or {}}
+    _check_speeds(cls, options or {}, seed, rounds, {"pricing": "dpp_plus"})
+    if issubclass(cls, ModelBuyer):
+        _check_speeds(cls, options or {}, seed, rounds, {"pricing": "median_each", "pricing_options": {"raw": True}})
+
+
+def _check_speeds(
+    cls: type[DataOwner] | type[ModelBuyer],
+    options: Mapping[str, Any],
+    seed: int,
+    rounds: int,
+    pricing: Mapping[str, Any],
+) -> None:
+    """Run a behaviour one agent at a time and at array speed, under one pricing strategy, and compare."""
+    tested = {"behaviour": f"{cls.__module__}:{cls.__qualname__}", "behaviour_options": options}
     # A budget below what is asked makes sellers lose now and then, so that owners have to adapt.
     market = {
         "rounds": rounds,
@@ -426,7 +440,7 @@ def check_behaviour(
                 **(tested if issubclass(cls, DataOwner) else {"behaviour": "truthful"}),
             }
         ],
-        "broker": {"epsilons": [0.5, 1.0, 2.0], "manufacturing_budget": 80.0, "commission": 0.3},
+        "broker": {"epsilons": [0.5, 1.0, 2.0], "manufacturing_budget": 80.0, "commission": 0.3, **pricing},
         "buyers": [
             {
                 "segment": "buyers",

@@ -267,4 +267,5 @@ def _sales(o: RoundOutcome) -> dict[str, Any]:
         "price": o.sales.paid[buyers],
         "worth": o.sales.worth_bought[buyers],
         "surplus": o.sales.surplus[buyers],
+        "copies": o.sales.copies[buyers],
     }

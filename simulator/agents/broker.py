@@ -297,6 +297,7 @@ class Broker(MarketAgent):
             on_sale=versions.available,
             personalised=self.strategy.personalised,
             kind="none" if prices is None else self.strategy.list_kind,
+            composition=self.config.composition,
         )
 
     def settle(self, sales: Sales, purchases: Purchases) -> Settlement:

@@ -13,7 +13,7 @@ import numpy as np
 from simulator.agents.curve import Sigmoid, ValuationCurve, column
 from simulator.agents.population import Column, Group, Population, PopulationAgent, Rows
 from simulator.pricing.survey import best_buys
-from simulator.records import Menu, PriceList, Sales
+from simulator.records import Bundles, Menu, PriceList, Sales
 from simulator.registry import Family
 
 
@@ -106,6 +106,8 @@ class ModelBuyer(PopulationAgent):
 
     #: Whether it goes by what it gained in earlier rounds, so that it must be there for several.
     learns: bool = False
+    #: Whether it gets the version that it chooses by the cheapest bundle that covers it.
+    buys_bundles: bool = False
 
     budget = Column()
     coverage_expected = Column()
@@ -315,9 +317,24 @@ class BuyerPopulation(Population):
         if not price_list.on_sale[versions[bought]].all():
             raise ValueError("buyers: a behaviour chose a version that is not for sale")
         paid = np.where(bought, price_list.prices[versions], 0.0)
+        bundles = self._bundle(price_list, versions, paid)
         if (paid[bought] > worth[everybody, versions][bought]).any():
             raise ValueError("buyers: a behaviour pays more for a version than it is worth to the buyer")
-        return Sales(versions, paid, price_list.on_sale, targets, worth)
+        return Sales(versions, paid, price_list.on_sale, targets, worth, bundles=bundles)
+
+    def _bundle(self, price_list: PriceList, versions: np.ndarray, paid: np.ndarray) -> Bundles | None:
+        """Let those who buy bundles have what they chose for less, and pay that; None if nobody can."""
+        found = [np.empty(0, dtype=int)]
+        for rows in self.segments:
+            if rows.agent_class.buys_bundles:
+                chosen = versions[rows.start : rows.stop]
+                found.append(rows.start + np.flatnonzero((chosen >= 0) & price_list.bargains.saves[chosen]))
+        buyers = np.concatenate(found)
+        if len(buyers) == 0:
+            return None
+        counts, costs, _ = price_list.bargains
+        paid[buyers] = costs[versions[buyers]]
+        return Bundles(buyers, counts[versions[buyers]], price_list.prices)
 
     def adapt(self, sales: Sales) -> None:
         """Let every buyer learn from its round."""
