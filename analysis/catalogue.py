@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.curves import summary
 from analysis.tables import markdown_table
 from scenarios.experiment import library
-from simulator.agents import buyer_behaviours, owner_behaviours
+from simulator.agents import buyer_behaviours, owner_behaviours, valuation_curves
 from simulator.config import DATASETS
 from simulator.pricing import pricing_strategies
 from simulator.privacy.surrogate import shipped_curves
@@ -26,6 +26,7 @@ TITLES = {
     "games": ("Games, what a coalition's records are worth", "broker.valuation.game"),
     "settlement": ("Settlement rules", "broker.settlement"),
     "behaviours": ("Behaviours of owners and buyers", "owners.SEGMENT.behaviour, buyers.SEGMENT.behaviour"),
+    "worth": ("Valuation curves, what versions are worth to buyers", "buyers.SEGMENT.curve"),
     "datasets": ("Data sets", "data.source"),
     "curves": ("Accuracy curves of the surrogate for training", "broker.training.curve"),
     "scenarios": ("Scenarios", "dealer run NAME"),
@@ -44,6 +45,7 @@ def catalogue() -> dict[str, list[tuple[str, str, str]]]:
             *((name, f"(owner) {summary}", source) for name, summary, source in _described(owner_behaviours())),
             *((name, f"(buyer) {summary}", source) for name, summary, source in _described(buyer_behaviours())),
         ],
+        "worth": _described(valuation_curves()),
         "datasets": [(name, summary, "") for name, summary in DATASETS.items()],
         "curves": [(name, summary(curves), "") for name, curves in shipped_curves().items()],
         "scenarios": [(name, _first_comment(path.read_text(encoding="utf-8")), "") for name, path in library().items()],

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from simulator.agents.buyer import ModelBuyer
+from simulator.agents.curve import ValuationCurve
 from simulator.agents.owner import DataOwner
 from simulator.config import MarketConfig
 from simulator.log import TABLES
@@ -390,7 +391,8 @@ def check_behaviour(
     """Check that a behaviour does the same one agent at a time and on columns.
 
     Two markets of random agents run side by side, one looping over agents, one at array speed; all their
-    tables must be equal bit by bit, and so must what buyers state for the whole menu at the end.
+    tables must be equal bit by bit, and so must what buyers state for the whole menu at the end. Buyers meet a list
+    without arbitrage, and one that bundles undercut; some of them stay, others come and go.
 
     Parameters
     ----------
@@ -409,7 +411,29 @@ def check_behaviour(
         If the tables differ.
     """
     check_described(cls)
-    tested = {"behaviour": f"{cls.__module__}:{cls.__qualname__}", "behaviour_options": options or {}}
+    _check_speeds(cls, options or {}, seed, rounds, {"pricing": "dpp_plus"})
+    if issubclass(cls, ModelBuyer):
+        _check_speeds(cls, options or {}, seed, rounds, {"pricing": "median_each", "pricing_options": {"raw": True}})
+
+
+def _check_speeds(
+    cls: type[DataOwner] | type[ModelBuyer],
+    options: Mapping[str, Any],
+    seed: int,
+    rounds: int,
+    pricing: Mapping[str, Any],
+) -> None:
+    """Run a behaviour one agent at a time and at array speed, under one pricing strategy, and compare."""
+    tested = {"behaviour": f"{cls.__module__}:{cls.__qualname__}", "behaviour_options": options}
+    buyers = {
+        "segment": "buyers",
+        "count": 40,
+        "budget": {"dist": "lognorm", "s": 0.5, "scale": 10.0},
+        "coverage_expected": {"dist": "uniform"},
+        "epsilon_expected": {"dist": "uniform", "scale": 2.5},
+        **(tested if issubclass(cls, ModelBuyer) else {"behaviour": "target"}),
+    }
+    come_and_go = {"segment": "passers_by", "count": 10, "arrivals": 6.0, "stay": 2.5, "drift": 0.1}
     # A budget below what is asked makes sellers lose now and then, so that owners have to adapt.
     market = {
         "rounds": rounds,
@@ -425,17 +449,8 @@ def check_behaviour(
                 **(tested if issubclass(cls, DataOwner) else {"behaviour": "truthful"}),
             }
         ],
-        "broker": {"epsilons": [0.5, 1.0, 2.0], "manufacturing_budget": 80.0, "commission": 0.3},
-        "buyers": [
-            {
-                "segment": "buyers",
-                "count": 40,
-                "budget": {"dist": "lognorm", "s": 0.5, "scale": 10.0},
-                "coverage_expected": {"dist": "uniform"},
-                "epsilon_expected": {"dist": "uniform", "scale": 2.5},
-                **(tested if issubclass(cls, ModelBuyer) else {"behaviour": "target"}),
-            }
-        ],
+        "broker": {"epsilons": [0.5, 1.0, 2.0], "manufacturing_budget": 80.0, "commission": 0.3, **pricing},
+        "buyers": [buyers] if issubclass(cls, DataOwner) else [buyers, buyers | come_and_go],
     }
     slow, fast = (Market(MarketConfig.model_validate(market), seed) for _ in range(2))
     slow.owners.vectorised = slow.buyers.vectorised = False
@@ -451,3 +466,72 @@ def check_behaviour(
     menu = Menu(fast.broker.epsilons, fast.broker.released_coverage)
     same = np.array_equal(slow.buyers.answer_menu(menu), fast.buyers.answer_menu(menu))
     assert same, f"{cls.__name__}: one agent at a time differs from all at once in answer_menu"
+
+
+def check_valuation_curve(
+    cls: type[ValuationCurve], *, options: Mapping[str, Any] | None = None, seed: int = 0, cases: int = 20
+) -> None:
+    """Check a valuation curve on random buyers and menus.
+
+    Among the buyers are some without a budget, and some that mind nothing or little. One by one and all at once they
+    must find the same worth, bit by bit: one number a version, from 0 to the buyer's budget, that does not fall where
+    coverage or epsilon rises.
+
+    Parameters
+    ----------
+    cls : type
+        A built-in curve, or a user's own in an importable module.
+    options : mapping of str to object, optional
+        Its `curve_options`.
+    seed : int
+        Seed of the random buyers and menus.
+    cases : int
+        Number of menus.
+
+    Raises
+    ------
+    AssertionError
+        If the curve breaks a rule; the message shows the menu.
+    """
+    check_described(cls)
+    rng = np.random.default_rng(seed)
+    buyer = {
+        "curve": f"{cls.__module__}:{cls.__qualname__}",
+        "curve_options": options or {},
+        "budget": {"dist": "lognorm", "s": 1.0, "scale": 50.0},
+        "coverage_expected": {"dist": "uniform", "loc": -0.1, "scale": 1.2},
+        "coverage_sensitivity": {"dist": "expon", "scale": 10.0},
+        "epsilon_expected": {"dist": "uniform", "loc": -1.0, "scale": 10.0},
+        "noise_sensitivity": {"dist": "expon", "scale": 2.0},
+    }
+    plain: tuple[dict[str, float], ...] = (
+        {"budget": 0.0},
+        {"coverage_sensitivity": 0.0, "noise_sensitivity": 0.0},
+        {"noise_sensitivity": 1e6},
+        {},
+    )
+    segments = [{**buyer, **own, "segment": f"s{i}", "count": 10} for i, own in enumerate(plain)]
+    owner = {"segment": "owners", "count": 1, "value": 1.0, "privacy_sensitivity": 0.0}
+    market = Market(
+        MarketConfig.model_validate({"data": {"source": "values"}, "owners": [owner], "buyers": segments}), seed
+    )
+    budgets = market.buyers.columns["budget"][:, None]
+    for case in range(cases):
+        size = 1 + (case + 1) % 6
+        coverage = np.sort(rng.choice([0.0, 0.5, 1.0, *rng.random(3)], size))
+        menu = Menu(np.cumsum(rng.uniform(0.1, 3.0, size)), coverage[:: 1 if case % 3 else -1])
+        shown = f"{cls.__name__} on epsilons {menu.epsilons.tolist()} with coverage {menu.coverage.tolist()}"
+        worth = market.buyers.worth(menu)
+        assert np.shape(worth) == (len(budgets), size), f"{shown}: one number a version is needed, found {worth}"
+        for agent, row in zip(market.buyers, worth, strict=True):
+            alone = np.asarray(agent.worth(menu))
+            assert np.array_equal(alone, row), f"{shown}: alone a buyer finds {alone}, among others {row}"
+        assert np.isfinite(worth).all(), f"{shown}: worth must be finite, found {worth}"
+        within = (worth >= 0) & (worth <= budgets * (1 + 1e-12))
+        assert within.all(), f"{shown}: worth must lie between 0 and the budget, found {worth[~within]}"
+        better = Menu(menu.epsilons, menu.coverage + (1.0 - menu.coverage) * rng.random(size))
+        risen = market.buyers.worth(better)
+        assert (risen >= worth * (1 - 1e-12)).all(), f"{shown}: worth falls where coverage rises"
+        level = market.buyers.worth(Menu(menu.epsilons, np.full(size, menu.coverage[0])))
+        falls = level[:, 1:] < level[:, :-1] * (1 - 1e-12)
+        assert not falls.any(), f"{shown}: worth falls where epsilon rises, at equal coverage"

@@ -12,7 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from simulator.agents.buyer import BUYERS
+from simulator.agents.curve import CURVES
 from simulator.agents.owner import OWNERS
+from simulator.agents.population import Parametrised
 from simulator.distributions import Attribute, BasePrice, NonNegativeAttribute, RealAttribute, ShareAttribute
 from simulator.pricing.composition import Composition, check_epsilons
 from simulator.pricing.strategy import PRICING
@@ -136,37 +138,42 @@ class Segment(Section):
 
     @model_validator(mode="after")
     def _behaves(self) -> Segment:
-        parameters = self.family.resolve(self.behaviour).parameters()
-        for name, attribute in self.behaviour_options.items():
-            if name not in parameters:
-                raise ValueError(
-                    f"behaviour_options: the {self.family.noun} {self.behaviour!r} has no option {name!r}; it takes "
-                    f"{', '.join(parameters) or 'no options'}"
-                )
-            low, high = attribute.support()
-            parameter = parameters[name]
-            if low < parameter.low or high > parameter.high:
-                found = f"{low:g}" if low == high else f"values from {low:g} to {high:g}"
-                raise ValueError(
-                    f"behaviour_options.{name}: found {found}; allowed are values from {parameter.low:g} to "
-                    f"{parameter.high:g}"
-                )
+        chosen = self.family.resolve(self.behaviour)
+        _check_parameters("behaviour_options", self.behaviour_options, f"{self.family.noun} {self.behaviour!r}", chosen)
         return self
 
     @model_validator(mode="after")
     def _lists_fit(self) -> Segment:
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        fields |= {f"behaviour_options.{name}": attribute for name, attribute in self.behaviour_options.items()}
-        for name, attribute in fields.items():
-            if (
-                isinstance(attribute, Attribute)
-                and attribute.values is not None
-                and len(attribute.values) != self.count
-            ):
+        for name, attribute in self.attributes().items():
+            if attribute.values is not None and len(attribute.values) != self.count:
                 raise ValueError(
                     f"{name}: found a list of {len(attribute.values)}; allowed is one of count = {self.count}"
                 )
         return self
+
+    def attributes(self) -> dict[str, Attribute]:
+        """All attributes of its members, those of options included, by dotted name."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        for options in [name for name, value in fields.items() if isinstance(value, dict)]:
+            fields |= {f"{options}.{name}": attribute for name, attribute in fields[options].items()}
+        return {name: value for name, value in fields.items() if isinstance(value, Attribute)}
+
+
+def _check_parameters(field: str, options: dict[str, Attribute], noun: str, described: type[Parametrised]) -> None:
+    """Refuse options that a class does not take, or values out of their range."""
+    parameters = described.parameters()
+    for name, attribute in options.items():
+        if name not in parameters:
+            raise ValueError(
+                f"{field}: the {noun} has no option {name!r}; it takes {', '.join(parameters) or 'no options'}"
+            )
+        low, high = attribute.support()
+        parameter = parameters[name]
+        if low < parameter.low or high > parameter.high:
+            found = f"{low:g}" if low == high else f"values from {low:g} to {high:g}"
+            raise ValueError(
+                f"{field}.{name}: found {found}; allowed are values from {parameter.low:g} to {parameter.high:g}"
+            )
 
 
 class OwnerSegment(Segment):
@@ -227,21 +234,89 @@ class BuyerSegment(Segment):
 
     Attributes
     ----------
+    count : int
+        How many are there when the market opens; 0 only where others arrive.
+    arrivals : float
+        Mean number of buyers that arrive at the beginning of each round; the number is Poisson.
+    stay : float, rounds, optional
+        Mean number of rounds, >= 1, that a buyer stays, a geometric number; by default it never leaves.
+    one_off : bool
+        Whether a buyer leaves once it has bought.
+    drift : float, per round
+        Rate at which budgets grow from round to round, > -1.
+    volatility : float
+        Standard deviation of the random part of the growth of log budgets in a round, the same for the whole segment.
     budget : attribute, money
         V, what a buyer would pay for a perfect model.
     coverage_expected, coverage_sensitivity : attribute
         theta and d: the coverage at which half the budget's worth is reached, and how sharply.
     epsilon_expected, noise_sensitivity : attribute
         eta (in eps) and g: the same for the privacy level, which is the model's noise.
+    curve : str
+        What coverage and privacy level are worth, as a share of the budget.
+    curve_options : dict of str to attribute
+        Parameters of the curve.
     """
 
     family: ClassVar[Family] = BUYERS
+    count: Annotated[int, Field(ge=0, strict=True)]
+    arrivals: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.0
+    stay: Annotated[float, Field(ge=1, strict=True, allow_inf_nan=False)] | None = None
+    one_off: Annotated[bool, Field(strict=True)] = False
+    drift: Annotated[float, Field(gt=-1, strict=True, allow_inf_nan=False)] = 0.0
+    volatility: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.0
     budget: NonNegativeAttribute
     coverage_expected: RealAttribute = Attribute(constant=0.5)
     coverage_sensitivity: NonNegativeAttribute = Attribute(constant=10.0)
     epsilon_expected: RealAttribute
     noise_sensitivity: NonNegativeAttribute = Attribute(constant=2.0)
+    curve: str = "sigmoid"
+    curve_options: dict[str, RealAttribute] = {}
     behaviour: str = "target"
+
+    @field_validator("curve")
+    @classmethod
+    def _known_curve(cls, name: str) -> str:
+        CURVES.resolve(name)
+        return name
+
+    @property
+    def turnover(self) -> bool:
+        """Whether its members come or go."""
+        return self.arrivals > 0 or self.stay is not None or self.one_off
+
+    @model_validator(mode="after")
+    def _comes_and_goes(self) -> BuyerSegment:
+        if self.count == 0 and self.arrivals == 0:
+            raise ValueError(
+                f"buyers.{self.segment}.count: found 0 in a segment without arrivals; allowed are numbers >= 1"
+            )
+        if self.arrivals > 0:
+            for name, attribute in self.attributes().items():
+                if attribute.values is not None:
+                    raise ValueError(
+                        f"buyers.{self.segment}.{name}: found a list in a segment with arrivals, whose number is "
+                        "not known; allowed are a number and a distribution"
+                    )
+        if self.family.resolve(self.behaviour).learns and (self.one_off or self.stay == 1):
+            found = "one_off = true" if self.one_off else "stay = 1"
+            raise ValueError(
+                f"buyers.{self.segment}.behaviour: found {self.behaviour!r} with {found}; a buyer that learns must "
+                "be there after it bought, so allowed is a behaviour that does not learn"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _curve_fits(self) -> BuyerSegment:
+        curve, behaviour = CURVES.resolve(self.curve), self.family.resolve(self.behaviour)
+        for name in curve.parameters():
+            if hasattr(behaviour, name):
+                raise ValueError(
+                    f"buyers.{self.segment}.curve: the valuation curve {self.curve!r} has a parameter "
+                    f"{name!r}, a name that the buyer behaviour {self.behaviour!r} uses already; allowed are parameters of other names"
+                )
+        _check_parameters("curve_options", self.curve_options, f"valuation curve {self.curve!r}", curve)
+        return self
 
 
 class ValuationConfig(Section):
@@ -498,7 +573,7 @@ class MarketConfig(Section):
 
     @property
     def n_buyers(self) -> int:
-        """Buyers in all segments."""
+        """Buyers in all segments when the market opens."""
         return sum(segment.count for segment in self.buyers)
 
     def accuracy_curve(self) -> AccuracyCurve | None:

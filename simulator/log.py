@@ -49,6 +49,7 @@ ROUND_METRICS = (
     "regret",
     "revenue_to_monopoly",
     "revenue_to_perfect",
+    "buyers_present",
     "sales",
     "sell_through",
     "versions_on_sale",
@@ -200,8 +201,9 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "regret": hindsight - revenue,
         "revenue_to_monopoly": metrics.ratio(revenue, monopoly),
         "revenue_to_perfect": metrics.ratio(revenue, perfect),
+        "buyers_present": len(sales.bought),
         "sales": int(sales.bought.sum()),
-        "sell_through": float(sales.bought.mean()),
+        "sell_through": metrics.ratio(float(sales.bought.sum()), len(sales.bought)),
         "versions_on_sale": int(price_list.on_sale.sum()),
         "data_cost": float(o.purchases.costs.sum()),
         "gini_paid": metrics.gini(paid[paid > 0]),
@@ -306,10 +308,11 @@ def _of_sample(o: RoundOutcome, name: str) -> np.ndarray:
 def _sales(o: RoundOutcome) -> dict[str, Any]:
     buyers = np.flatnonzero(o.sales.bought)
     return {
-        "buyer": buyers,
+        "buyer": buyers if o.sales.rows is None else o.sales.rows[buyers],
         "target": o.sales.targets[buyers],
         "version": o.sales.versions[buyers],
         "price": o.sales.paid[buyers],
         "worth": o.sales.worth_bought[buyers],
-        "surplus": o.sales.worth_bought[buyers] - o.sales.paid[buyers],
+        "surplus": o.sales.surplus[buyers],
+        "copies": o.sales.copies[buyers],
     }

@@ -53,7 +53,7 @@ def best_worth(sales: Sales, price_list: PriceList) -> np.ndarray:
 
 def buyer_surplus(sales: Sales) -> float:
     """Sum of worth less price over sales, in money."""
-    return float((sales.worth_bought - sales.paid).sum())
+    return float(sales.surplus.sum())
 
 
 def deadweight_loss(sales: Sales, price_list: PriceList) -> float:

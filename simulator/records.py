@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from simulator.pricing.arbitrage import Bargains
+    from simulator.pricing.composition import Composition
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +120,8 @@ class PriceList(Menu):
         Whether each buyer is charged its willingness to pay instead of a posted price.
     kind : str
         What the strategy says of its list (`PricingStrategy.list_kind`), "none" where there is no list.
+    composition : {"additive", "quadratic"}
+        What a bundle of versions is worth.
     """
 
     prices: np.ndarray
@@ -122,6 +129,33 @@ class PriceList(Menu):
     on_sale: np.ndarray
     personalised: bool = False
     kind: str = "none"
+    composition: Composition = "additive"
+
+    @cached_property
+    def bargains(self) -> Bargains:
+        """The cheapest bundle of versions for sale that covers each version."""
+        from simulator.pricing.arbitrage import bargains  # where lists are priced, records are needed
+
+        return bargains(self.epsilons, self.prices, self.on_sale, self.composition)
+
+
+@dataclass(frozen=True, eq=False)
+class Bundles:
+    """Purchases of several copies, or of another version than the one that is wanted of them.
+
+    Attributes
+    ----------
+    buyers : array of int, shape (b,)
+        Positions of those who bought them among the round's buyers.
+    counts : array of int, shape (b, l)
+        How many copies of each version each of them bought.
+    prices : array of float, shape (l,)
+        Price of a copy of each version, in money.
+    """
+
+    buyers: np.ndarray
+    counts: np.ndarray
+    prices: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,16 +165,19 @@ class Receipts:
     Attributes
     ----------
     versions : array of int, shape (m,)
-        Index of the version each buyer bought, -1 for none.
+        Index of the version each buyer bought, -1 for none; of a bundle, the largest version in it.
     paid : array of float, shape (m,)
         What each buyer paid, in money.
     on_sale : array of bool, shape (l,)
         Whether the version was for sale: one that was withdrawn says nothing about its price.
+    bundles : Bundles or None
+        What those bought who did not buy one copy of a version; None where nobody bought a bundle.
     """
 
     versions: np.ndarray
     paid: np.ndarray
     on_sale: np.ndarray
+    bundles: Bundles | None = field(default=None, kw_only=True)
 
     @property
     def bought(self) -> np.ndarray:
@@ -149,15 +186,26 @@ class Receipts:
 
     @cached_property
     def sold(self) -> np.ndarray:
-        """Sales of each version, shape (l,)."""
-        return np.bincount(self.versions[self.bought], minlength=len(self.on_sale))
+        """Copies sold of each version, shape (l,)."""
+        single = np.bincount(self.versions[self._single], minlength=len(self.on_sale))
+        return single if self.bundles is None else single + self.bundles.counts.sum(axis=0)
 
     @cached_property
     def revenue(self) -> np.ndarray:
         """Revenue of each version, shape (l,), in money."""
-        bought = self.bought
-        earned = np.bincount(self.versions[bought], weights=self.paid[bought], minlength=len(self.on_sale))
+        single = self._single
+        earned = np.bincount(self.versions[single], weights=self.paid[single], minlength=len(self.on_sale))
+        if self.bundles is not None:
+            earned = earned + self.bundles.counts.sum(axis=0) * self.bundles.prices
         return earned.astype(float)  # bincount of nothing counts in integers
+
+    @property
+    def _single(self) -> np.ndarray:
+        """Whether each buyer bought one copy of its version, shape (m,)."""
+        bought = self.bought
+        if self.bundles is not None:
+            bought[self.bundles.buyers] = False
+        return bought
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,24 +214,46 @@ class Sales(Receipts):
 
     Attributes
     ----------
+    versions : array of int, shape (m,)
+        Index of the version each buyer got, -1 for none; of a bundle, the version that it covers.
     targets : array of int, shape (m,)
         Index of the version each buyer wants.
     worth : array of float, shape (m, l)
         Willingness to pay of each buyer for each version at the released coverage, in money.
+    rows : array of int, shape (m,), or None
+        Rows of the population of those who are in the market, which all the arrays are about; None where all are.
     """
 
     targets: np.ndarray
     worth: np.ndarray
+    rows: np.ndarray | None = field(default=None, kw_only=True)
 
     @property
     def receipts(self) -> Receipts:
         """The part of it that the broker sees."""
-        return Receipts(self.versions, self.paid, self.on_sale)
+        if self.bundles is None:
+            return Receipts(self.versions, self.paid, self.on_sale)
+        shown = self.versions.copy()
+        shown[self.bundles.buyers] = len(self.on_sale) - 1 - (self.bundles.counts[:, ::-1] > 0).argmax(axis=1)
+        return Receipts(shown, self.paid, self.on_sale, bundles=self.bundles)
+
+    @cached_property
+    def copies(self) -> np.ndarray:
+        """How many copies each buyer bought, of whatever version, shape (m,)."""
+        copies = self.bought.astype(int)
+        if self.bundles is not None:
+            copies[self.bundles.buyers] = self.bundles.counts.sum(axis=1)
+        return copies
 
     @cached_property
     def worth_bought(self) -> np.ndarray:
         """Willingness to pay for what was bought, 0 for those who bought nothing, shape (m,), in money."""
         return np.where(self.bought, np.take_along_axis(self.worth, self.versions[:, None], axis=1)[:, 0], 0.0)
+
+    @cached_property
+    def surplus(self) -> np.ndarray:
+        """Worth less price of what was bought, 0 for those who bought nothing, shape (m,), in money."""
+        return self.worth_bought - self.paid
 
 
 @dataclass(frozen=True, eq=False)

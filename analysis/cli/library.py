@@ -21,6 +21,7 @@ class Kind(StrEnum):
     games = "games"
     settlement = "settlement"
     behaviours = "behaviours"
+    worth = "worth"
     datasets = "datasets"
     curves = "curves"
     scenarios = "scenarios"

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from simulator.agents.broker import Broker
 from simulator.agents.buyer import BUYERS, BuyerRows, ModelBuyer
+from simulator.agents.curve import CURVES, ValuationCurve
 from simulator.agents.owner import OWNERS, DataOwner
-from simulator.agents.population import Column, Population, Rows
+from simulator.agents.population import Column, Parameter, Population, Rows
 
 __all__ = [
     "Broker",
@@ -13,10 +14,13 @@ __all__ = [
     "Column",
     "DataOwner",
     "ModelBuyer",
+    "Parameter",
     "Population",
     "Rows",
+    "ValuationCurve",
     "buyer_behaviours",
     "owner_behaviours",
+    "valuation_curves",
 ]
 
 
@@ -28,3 +32,8 @@ def owner_behaviours() -> Mapping[str, type[DataOwner]]:
 def buyer_behaviours() -> Mapping[str, type[ModelBuyer]]:
     """The built-in behaviours of buyers, name -> class."""
     return BUYERS.classes()
+
+
+def valuation_curves() -> Mapping[str, type[ValuationCurve]]:
+    """The built-in valuation curves of buyers, name -> class."""
+    return CURVES.classes()

@@ -11,7 +11,6 @@ import mesa
 import numpy as np
 
 from simulator.registry import Described
-from simulator.streams import SMALLEST_UNIFORM
 
 #: Up to this many agents get their objects at construction, more only when they are touched.
 EAGER = 10_000
@@ -89,7 +88,21 @@ class MarketAgent(mesa.Agent):
         self.unique_id = unique_id
 
 
-class PopulationAgent(MarketAgent, Described):
+class Parametrised(Described):
+    """A named class with parameters that a scenario sets for each member of a segment."""
+
+    @classmethod
+    def parameters(cls) -> dict[str, Parameter]:
+        """What a scenario may set, by name."""
+        return {name: column for name, column in _columns(cls).items() if isinstance(column, Parameter)}
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """Options a scenario may give, name -> default."""
+        return {name: parameter.default for name, parameter in cls.parameters().items()}
+
+
+class PopulationAgent(MarketAgent, Parametrised):
     """An agent whose state is one row of its population's columns.
 
     Attributes
@@ -104,16 +117,6 @@ class PopulationAgent(MarketAgent, Described):
         super().__init__(model, population.first_id + row)
         self.population = population
         self.row = row
-
-    @classmethod
-    def parameters(cls) -> dict[str, Parameter]:
-        """What a scenario may set of the behaviour, by name."""
-        return {name: column for name, column in _columns(cls).items() if isinstance(column, Parameter)}
-
-    @classmethod
-    def options(cls) -> dict[str, Any]:
-        """Options a scenario may give, name -> default."""
-        return {name: parameter.default for name, parameter in cls.parameters().items()}
 
     @property
     def segment(self) -> str:
@@ -184,10 +187,13 @@ class Rows:
         if self._drawn.get("round") != model.round:
             self._drawn = {"round": model.round}
         if role not in self._drawn:
-            name = f"{type(self.population).__name__}.{role}"
-            generator = model.streams.generator(name, round=model.round, segment=self.segment)
-            self._drawn[role] = np.maximum(generator.random(len(self)), SMALLEST_UNIFORM)
+            self._drawn[role] = self._draw(f"{type(self.population).__name__}.{role}")
         return self._drawn[role]
+
+    def _draw(self, role: str) -> np.ndarray:
+        """Random numbers of a role in this round, one a row."""
+        model = self.population.model
+        return model.streams.uniforms(role, len(self), round=model.round, segment=self.segment)
 
     @property
     def agents(self) -> list[Any]:

@@ -398,3 +398,56 @@ def find_arbitrage(
         if found is None or (saving, -version) > (found.saving, -found.version):
             found = Arbitrage(version, bundle, cost, saving)
     return found
+
+
+class Bargains(NamedTuple):
+    """How to get each version of a list for the least money.
+
+    Attributes
+    ----------
+    counts : array of int, shape (l, l)
+        How many copies of each version (columns) the cheapest bundle holds that covers a version (rows): one of the
+        version itself unless a bundle saves more than 1e-9 of its price, none for a version that is not for sale.
+    costs : array of float, shape (l,)
+        Price of the bundle, in money; `inf` for a version that is not for sale.
+    saves : array of bool, shape (l,)
+        Whether a bundle is cheaper than the version.
+    """
+
+    counts: np.ndarray
+    costs: np.ndarray
+    saves: np.ndarray
+
+
+def bargains(epsilons: np.ndarray, prices: np.ndarray, on_sale: np.ndarray, composition: Composition) -> Bargains:
+    """The cheapest bundle of versions for sale that covers each of them.
+
+    Parameters
+    ----------
+    epsilons : array of float, shape (l,)
+        Privacy levels of the versions, strictly increasing, > 0.
+    prices : array of float, shape (l,)
+        Posted prices, in money, > 0.
+    on_sale : array of bool, shape (l,)
+        Which versions are for sale.
+    composition : {"additive", "quadratic"}
+        What a bundle is worth.
+
+    Examples
+    --------
+    >>> found = bargains(np.array([1.0, 2.0]), np.array([1.0, 5.0]), np.array([True, True]), "additive")
+    >>> found.counts.tolist(), found.costs.tolist()
+    ([[1, 0], [2, 0]], [1.0, 2.0])
+    """
+    x = sizes(epsilons, composition)
+    covers = Covers(x, np.where(on_sale, prices, np.inf))
+    counts = np.diag(on_sale.astype(int))
+    saves = np.zeros(len(x), dtype=bool)
+    for version in np.flatnonzero(on_sale).tolist():
+        price = float(prices[version])
+        least = price * (1 - SAVING_THRESHOLD)
+        cost, bundle = covers.cheapest(float(x[version]), least)
+        if cost < least:
+            counts[version], saves[version] = bundle, True
+    costs = np.where(on_sale, counts @ np.where(on_sale, prices, 0.0), np.inf)
+    return Bargains(counts, costs, saves)

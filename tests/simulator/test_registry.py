@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from simulator.agents.buyer import BUYERS
+from simulator.agents.curve import CURVES
 from simulator.agents.owner import OWNERS
 from simulator.checks import check_described
 from simulator.pricing import PricingStrategy, pricing_strategies
@@ -18,7 +19,7 @@ from simulator.settlement.rule import SETTLEMENT
 from simulator.valuation import valuation_estimators
 from simulator.valuation.estimator import VALUATION
 
-FAMILIES = (PRICING, PROCUREMENT, SETTLEMENT, VALUATION, OWNERS, BUYERS)
+FAMILIES = (PRICING, PROCUREMENT, SETTLEMENT, VALUATION, OWNERS, BUYERS, CURVES)
 
 
 class Mine(PricingStrategy):

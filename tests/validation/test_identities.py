@@ -38,6 +38,20 @@ CONSTANT = ("low", "median", "high", "uniform")
 #: Lists feasible for the problem whose optimum is `dpp_plus`.
 RELAXED = (*CONSTANT, "proportional", "dpp", "mbp")
 COMPOSITIONS = ("additive", "quadratic")
+LEARNT = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+#: What each behaviour of buyers goes by at the shop, whether it buys bundles, and what share of the truth it may state.
+SHOPPERS = {
+    "target": ("target", False, (1.0,)),
+    "surplus": ("surplus", False, (1.0,)),
+    "shading": ("target", False, (0.8,)),
+    "shading_surplus": ("surplus", False, (0.8,)),
+    "learning_shading": ("target", False, LEARNT),
+    "learning_shading_surplus": ("surplus", False, LEARNT),
+    "arbitrageur": ("target", True, (1.0,)),
+    "arbitrageur_surplus": ("surplus", True, (1.0,)),
+}
+#: One segment of each of them.
+EVERYBODY = [{"segment": name, "behaviour": name, "count": 4} for name in SHOPPERS]
 
 #: Buyers on the edge of a version, some cautious owners, a sampled survey and a commission.
 POPULATIONS: dict[str, dict[str, Any]] = {
@@ -149,6 +163,26 @@ def cheapest_bundle(sizes: np.ndarray, prices: np.ndarray, needed: float) -> flo
     return float((bundles @ prices)[bundles @ sizes >= needed * (1 - 1e-12)].min())
 
 
+def bundle_costs(r: Round) -> np.ndarray:
+    """What each version costs who buys the cheapest bundle that covers it, if that saves enough to count."""
+    size = r.versions["epsilon"] ** (1 if r.market.config.broker.composition == "additive" else 2)
+    prices, on_sale = r.versions["price"], r.versions["on_sale"]
+    costs = prices.copy()
+    for k in np.flatnonzero(on_sale):
+        cover = cheapest_bundle(size[on_sale], prices[on_sale], size[k])
+        costs[k] = cover if prices[k] - cover > 1e-9 * prices[k] else prices[k]
+    return costs
+
+
+def stated_shares(r: Round) -> np.ndarray:
+    """Shares of the truth that each buyer may state, shape (m, 6), NaN where there are fewer."""
+    rows = []
+    for segment in r.market.buyers.segments:
+        shares = SHOPPERS[segment.agent_class.name][2]
+        rows += [[*shares, *[math.nan] * (6 - len(shares))]] * len(segment)
+    return np.array(rows)
+
+
 def check_money(r: Round) -> None:
     """Payments = receipts + profit, and welfare is the sum of the three surpluses."""
     revenue, payouts = float(r.sales["price"].sum()), float(r.owners["paid"].sum())
@@ -156,9 +190,16 @@ def check_money(r: Round) -> None:
     assert (r.owners["paid"] >= 0).all(), r.where
     assert close(r.logged("revenue"), revenue, revenue), r.where
     assert close(r.logged("payouts"), payouts, payouts), r.where
-    by_version = [r.sales["price"][r.sales["version"] == k].sum() for k in r.versions["version"]]
-    assert same(r.versions["revenue"], np.array(by_version), revenue), r.where
-    assert r.versions["sold"].tolist() == [(r.sales["version"] == k).sum() for k in r.versions["version"]], r.where
+    if r.logged("arbitrage_taken") == 0.0:
+        by_version = [r.sales["price"][r.sales["version"] == k].sum() for k in r.versions["version"]]
+        assert same(r.versions["revenue"], np.array(by_version), revenue), r.where
+        assert r.versions["sold"].tolist() == [(r.sales["version"] == k).sum() for k in r.versions["version"]], r.where
+        assert (r.sales["copies"] == 1).all(), r.where
+    else:
+        sold = r.versions["sold"]
+        assert same(r.versions["revenue"], np.where(sold > 0, r.versions["price"] * sold, 0.0), revenue), r.where
+        assert close(r.versions["revenue"].sum(), revenue, revenue), r.where
+        assert sold.sum() == r.sales["copies"].sum(), r.where
     parts = [r.logged(f"{who}_surplus") for who in ("buyer", "owner")] + [r.logged("broker_profit")]
     assert close(r.logged("welfare"), sum(parts), np.abs(parts).sum()), r.where
 
@@ -174,27 +215,36 @@ def check_budgets_without_a_survey(r: Round, earned: np.ndarray) -> None:
 
 
 def check_survey(r: Round, released: np.ndarray) -> None:
-    """Answers are truthful at the coverage last released; what they let expect is what the list earns on them."""
+    """Answers are the share of the truth that each may state; what they let expect is what the list earns on them.
+
+    The truth is that of the coverage last released.
+    """
     m, share = len(r.market.buyers), r.market.config.broker.survey_share
     size = max(1, round(share * m))
     worth, targets = worth_of(r.market, released), targets_of(r.market)
     own = worth[np.arange(m), targets]
-    answers = sorted(zip(r.survey.targets.tolist(), r.survey.values.tolist(), strict=True))
-    truth = sorted(zip(targets[own > 0].tolist(), own[own > 0].tolist(), strict=True))
-    assert len(answers) <= size, r.where
+    shares = stated_shares(r)
+    given, values = r.survey.targets, r.survey.values
+    assert len(given) <= size, r.where
     assert np.allclose(r.survey.weights, m / size, rtol=1e-12), r.where
-    if size == m:
-        assert [t for t, _ in answers] == [t for t, _ in truth], r.where
-        assert np.allclose([v for _, v in answers], [v for _, v in truth], rtol=1e-12), r.where
-    for target, value in answers:  # a sample: each answer is somebody's
-        assert min(abs(value - v) for t, v in truth if t == target) <= 1e-12 * value, r.where
-    assert r.logged("answers") == len(answers), r.where
+    # Whose answer each may be: those who want the version, at one of the shares.
+    amounts = own[:, None] * shares
+    near = np.abs(values[:, None, None] - amounts) <= 1e-12 * amounts
+    whose = near.any(axis=2) & (given[:, None] == targets)
+    menu = r.market.broker.strategy.surveys_menu
+    if menu:
+        offers = worth[:, None, :] * shares[:, :, None]
+        alike = np.abs(r.survey.worth[:, None, None, :] - offers) <= 1e-12 * offers
+        whose &= alike.all(axis=3).any(axis=2)
+    assert whose.any(axis=1).all(), r.where
+    if size == m:  # all answer, in their order
+        answering = np.flatnonzero((worth > 0).any(axis=1) if menu else own > 0)
+        assert len(answering) == len(given), r.where
+        assert whose[np.arange(len(given)), answering].all(), r.where
+    assert r.logged("answers") == len(given), r.where
     prices = r.versions["price"]
-    if r.market.broker.strategy.surveys_menu:
-        asked = worth[(worth > 0).any(axis=1)]
-        near = np.abs(r.survey.worth[:, None] - asked).max(axis=2) <= 1e-12 * asked.max(axis=1)
-        assert near.any(axis=1).all(), r.where  # each row is somebody's
-        surplus = np.column_stack([r.survey.worth - prices, np.zeros(len(answers))])
+    if menu:
+        surplus = np.column_stack([r.survey.worth - prices, np.zeros(len(given))])
         # Of the best offers the cheapest; nothing, at no price, only where the rest is below 0.
         cost = np.where(surplus == surplus.max(axis=1, keepdims=True), np.append(prices, np.inf), np.nan)
         rows = np.flatnonzero((surplus[:, :-1] >= 0).any(axis=1))
@@ -297,17 +347,28 @@ def check_sales(r: Round) -> None:
         assert choice.tolist() == np.where(on_sale[targets] & (own > 0), targets, -1).tolist(), r.where
         assert (r.sales["price"] == r.sales["worth"]).all(), r.where
         return
-    assert (r.sales["price"] == prices[r.sales["version"]]).all(), r.where
-    offered = np.where(on_sale, worth - np.where(on_sale, prices, 0.0), -np.inf)
+    charged = np.tile(prices, (m, 1))
+    for rows in r.market.buyers.segments:
+        if SHOPPERS[rows.agent_class.name][1] and on_sale.any():
+            charged[rows.start : rows.stop] = bundle_costs(r)
+    due = charged[r.sales["buyer"], r.sales["version"]]
+    assert np.allclose(r.sales["price"], due, rtol=1e-9), r.where
+    whole = due == prices[r.sales["version"]]
+    assert (r.sales["price"] == due)[whole].all(), r.where
+    assert (r.sales["copies"] == 1)[whole].all(), r.where
+    saved = float((prices[r.sales["version"]] - due).sum())
+    assert close(r.logged("arbitrage_taken"), saved, saved + r.logged("revenue")), r.where
+    offered = np.where(on_sale, worth - np.where(on_sale, charged, 0.0), -np.inf)
     edge = 1e-12 * (own + 1e-300)
     for rows in r.market.buyers.segments:
         here = slice(rows.start, rows.stop)
-        if rows.agent_class.name == "target":
+        rule = SHOPPERS[rows.agent_class.name][0]
+        if rule == "target":
             margin = offered[np.arange(m), targets][here]
             assert (bought[here] | (margin <= edge[here])).all(), r.where
             assert (~bought[here] | (margin >= -edge[here])).all(), r.where
             assert (~bought[here] | (choice[here] == targets[here])).all(), r.where
-        elif rows.agent_class.name == "surplus":
+        else:
             best = offered[here].max(axis=1)
             slack = 1e-12 * worth[here].max(axis=1)
             assert (bought[here] | (best <= slack)).all(), r.where
@@ -375,7 +436,7 @@ def check_welfare(r: Round) -> None:
     assert r.logged("sales") == len(r.sales["buyer"]), r.where
     assert r.logged("sell_through") == pytest.approx(len(r.sales["buyer"]) / m, rel=1e-12), r.where
 
-    only_target = all(rows.agent_class.name == "target" for rows in r.market.buyers.segments)
+    only_target = all(SHOPPERS[rows.agent_class.name][:2] == ("target", False) for rows in r.market.buyers.segments)
     if r.market.broker.strategy.personalised:
         assert close(revenue, perfect, perfect), r.where
     elif only_target:
@@ -386,7 +447,6 @@ def check_arbitrage(r: Round) -> None:
     """Lists of strategies that claim it admit no arbitrage, by the exact check and by trying all bundles."""
     strategy, config = r.market.broker.strategy, r.market.config.broker
     eps, prices, on_sale = r.versions["epsilon"], r.versions["price"], r.versions["on_sale"]
-    assert r.logged("arbitrage_taken") == 0.0, r.where  # neither rule buys bundles
     kind = r.rounds["list_kind"][0]
     if strategy.personalised or np.isnan(prices).all():
         kinds = {"none"} if not strategy.personalised else {"personalised"}
@@ -410,6 +470,7 @@ def check_arbitrage(r: Round) -> None:
         found = prices[k] - cheapest_bundle(size[on_sale], prices[on_sale], size[k])
         saving = max(saving, found if found > 1e-9 * prices[k] else 0.0)
     assert close(r.logged("arbitrage_available"), saving, prices.max()), r.where
+    assert r.logged("arbitrage_taken") == 0.0 or saving > 0, r.where
     if strategy.arbitrage_free:
         assert saving == 0.0, r.where
         assert find_arbitrage(eps, prices, composition=config.composition) is None, r.where
@@ -453,7 +514,7 @@ def audit(rounds: list[Round]) -> None:
 
 def test_all_built_in_behaviours_are_audited() -> None:
     """A new behaviour must be added to the audit of sales, or to the population."""
-    assert set(buyer_behaviours()) == {"surplus", "target"}
+    assert set(buyer_behaviours()) == set(SHOPPERS)
     assert set(owner_behaviours()) == {"best_response", "cautious", "inflate", "learning", "truthful"}
     assert set(settlement_rules()) == {"guaranteed", "neutral"}
 
@@ -467,9 +528,8 @@ def test_every_identity_holds_in_every_round(
     pricing: str,
     procurement: str,
 ) -> None:
-    for settlement, behaviour, composition in itertools.product(
-        sorted(settlement_rules()), sorted(buyer_behaviours()), COMPOSITIONS
-    ):
+    populations: list[Any] = [{"behaviour": "target"}, {"behaviour": "surplus"}, EVERYBODY]
+    for settlement, buyers, composition in itertools.product(sorted(settlement_rules()), populations, COMPOSITIONS):
         config = make_config(
             data=data,
             rounds=2,
@@ -481,7 +541,7 @@ def test_every_identity_holds_in_every_round(
                 "commission": 0.15,
                 "survey_share": 0.8 if settlement == "neutral" else 1.0,
             },
-            buyers={"behaviour": behaviour},
+            buyers=buyers,
             **POPULATIONS[data],
         )
         audit(run(Market(config, seed=11), watch))
