@@ -313,7 +313,8 @@ class BuyerSegment(Segment):
             if hasattr(behaviour, name):
                 raise ValueError(
                     f"buyers.{self.segment}.curve: the valuation curve {self.curve!r} has a parameter "
-                    f"{name!r}, a name that the buyer behaviour {self.behaviour!r} uses already; allowed are parameters of other names"
+                    f"{name!r}, a name that the buyer behaviour {self.behaviour!r} uses already; allowed are parameters "
+                    "of other names"
                 )
         _check_parameters("curve_options", self.curve_options, f"valuation curve {self.curve!r}", curve)
         return self
