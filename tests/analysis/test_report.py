@@ -333,10 +333,11 @@ def test_no_two_of_many_lines_look_alike():
     assert len(looks) == 64
 
 
-def test_titles_and_errors_are_escaped(made_up):
-    results = made_up(sweep={}, title="<script>alert(1)</script>", replicates=1, rounds=1, tables=["rounds"])
-    results.plan = pd.concat([results.plan, results.plan.assign(run=1, replicate=1, status="failed", error="<b>")])
-    page = write_report(results).read_text(encoding="utf-8")
-    assert "<script>" not in page
-    assert "<b>" not in page
-    assert "&lt;b&gt;" in page
+def test_titles_values_and_errors_are_escaped(made_up):
+    sweep = {PRICING: ["low", "<i>"]}
+    results = made_up(sweep=sweep, title="<script>alert(1)</script>", replicates=1, rounds=1, tables=["rounds"])
+    results.plan = pd.concat([results.plan, results.plan.assign(run=2, replicate=1, status="failed", error="<b>")])
+    page = write_report(results, question(results, metrics=("revenue",))).read_text(encoding="utf-8")
+    for text in ("<script>", "<b>", "<i>"):
+        assert text not in page
+        assert text.replace("<", "&lt;").replace(">", "&gt;") in page
