@@ -67,7 +67,9 @@ def lorenz(results: Results, by: Parameter | None = None) -> Figure:
                     label=shown,
                 )
             axes.set_title(title)
-            axes.set(xlim=(0, 1), ylim=(min(0, axes.get_ylim()[0]), 1), xlabel=x, ylabel=y)
+            axes.set(
+                xlim=(0, 1), ylim=(min(0, *(line.get_ydata().min() for line in axes.lines)), 1), xlabel=x, ylabel=y
+            )
             axes.legend(
                 loc="upper left",
                 frameon=True,

@@ -77,15 +77,11 @@ def test_tests_that_were_not_made_do_not_count():
 def test_the_risk_of_any_false_finding_stays_at_its_level():
     """5 comparisons with one baseline, all truly equal: 5% of 1500 studies find something, uncorrected 15% and more."""
     rng = np.random.default_rng(2)
-    any_found, uncorrected = [], []
-    for _ in range(1500):
-        values = rng.normal(0, 1, (10, 6))
-        p = stats.ttest_rel(values[:, 1:], values[:, :1]).pvalue
-        any_found.append(holm(p).min() < 0.05)
-        uncorrected.append(p.min() < 0.05)
-    level, bound = share(any_found, 0.05)
+    values = rng.normal(0, 1, (1500, 10, 6))
+    p = stats.ttest_rel(values[:, :, 1:], values[:, :, :1], axis=1).pvalue
+    level, bound = share([holm(of_study).min() < 0.05 for of_study in p], 0.05)
     assert level <= 0.05 + bound
-    assert np.mean(uncorrected) > 0.1
+    assert (p.min(axis=1) < 0.05).mean() > 0.1
 
 
 @pytest.mark.parametrize("n", [8, 20, 50])
@@ -102,24 +98,24 @@ def test_t_intervals_cover_the_mean_of_normal_values(n):
 
 
 @pytest.mark.parametrize(
-    ("kind", "n", "t_lowest", "bca_lowest"),
-    # Coverage of the mean, less than 95% where values are skewed and few: tests/benchmarks/coverage.py measures it.
+    ("kind", "n", "of_t", "of_bca"),
+    # As measured by tests/benchmarks/coverage.py: both hold the mean of skewed values too seldom where these are few.
     [
-        ("normal", 8, 0.95, 0.90),
-        ("normal", 20, 0.95, 0.93),
-        ("lognormal", 20, 0.87, 0.88),
-        ("lognormal", 50, 0.90, 0.91),
+        ("normal", 8, 0.95, 0.886),
+        ("normal", 20, 0.95, 0.928),
+        ("lognormal", 20, 0.904, 0.897),
+        ("lognormal", 50, 0.917, 0.913),
     ],
 )
-def test_both_intervals_cover_as_the_docs_say(kind, n, t_lowest, bca_lowest):
+def test_both_intervals_cover_as_the_docs_say(kind, n, of_t, of_bca):
     rng = np.random.default_rng(n)
     covered = []
-    for sample in draw(kind, rng, 250, n):
+    for sample in draw(kind, rng, 150, n):
         _, low, high, boot_low, boot_high = estimate(sample, rng)
         covered.append((low <= 1 <= high, boot_low <= 1 <= boot_high))
-    for column, lowest in ((0, t_lowest), (1, bca_lowest)):
-        found, bound = share(np.array(covered)[:, column], lowest)
-        assert lowest - bound <= found <= 0.95 + share(covered)[1]
+    for column, expected in enumerate((of_t, of_bca)):
+        found, bound = share(np.array(covered)[:, column], expected)
+        assert abs(found - expected) <= bound
 
 
 @pytest.mark.parametrize("n", [8, 20])
