@@ -45,10 +45,14 @@ def offer_table(bought: Purchase, offers: pd.DataFrame) -> pd.DataFrame:
     shown = {"owner": rows["owner"].tolist()}
     shown |= {name: [amount(number) for number in rows[name]] for name in ("value", "cost")}
     shown["value per cost"] = ["free" if np.isinf(number) else amount(number) for number in ratio]
+    if bought.promised is not None:
+        shown["promised"] = [amount(number) for number in bought.promised[order]]
     table = pd.DataFrame(shown)
     if len(table) > MOST_ROWS:
         more = f"... and {len(table) - MOST_ROWS:,} more"
-        table = pd.concat([table[:MOST_ROWS], pd.DataFrame([[more, "", "", ""]], columns=table.columns)])
+        table = pd.concat(
+            [table[:MOST_ROWS], pd.DataFrame([[more] + [""] * (len(table.columns) - 1)], columns=table.columns)]
+        )
     return table
 
 
@@ -59,6 +63,8 @@ def summary(bought: Purchase, values: np.ndarray, budget: float, method: str) ->
         f"Bought by {method}: {owners}, worth {amount(bought.value)}, for {amount(bought.cost)} "
         f"of a budget of {amount(budget)}. Coverage: {coverage(bought.value, values):.1%}."
     ]
+    if bought.promised is not None:
+        lines.append(f"They are promised {amount(float(bought.promised.sum()))} in all, whatever each asked.")
     if bought.cost > budget:
         lines.append(f"{method} is a reference and overspends, by {amount(bought.cost - budget)}.")
     elif bought.bound == bought.value:

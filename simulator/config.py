@@ -22,7 +22,7 @@ from simulator.privacy.accounting import Neighbours, Unit
 from simulator.privacy.accounts import Composition as PrivacyComposition
 from simulator.privacy.surrogate import AccuracyCurve, shipped_curve
 from simulator.privacy.training import GAUSSIAN, Method, Model, plan_training
-from simulator.procurement.method import PROCUREMENT
+from simulator.procurement.method import PROCUREMENT, version_options
 from simulator.registry import Family
 from simulator.settlement.rule import SETTLEMENT
 from simulator.valuation.estimator import VALUATION
@@ -313,8 +313,8 @@ class BuyerSegment(Segment):
             if hasattr(behaviour, name):
                 raise ValueError(
                     f"buyers.{self.segment}.curve: the valuation curve {self.curve!r} has a parameter "
-                    f"{name!r}, a name that the buyer behaviour {self.behaviour!r} uses already; allowed are parameters "
-                    "of other names"
+                    f"{name!r}, a name that the buyer behaviour {self.behaviour!r} uses already; allowed are "
+                    "parameters of other names"
                 )
         _check_parameters("curve_options", self.curve_options, f"valuation curve {self.curve!r}", curve)
         return self
@@ -451,7 +451,7 @@ class BrokerConfig(Section):
     procurement, procurement_options
         Procurement method and its options, alike.
     settlement : str
-        How revenue is shared.
+        How revenue is shared; "promised" where, and only where, the procurement method promises payments.
     commission : float
         Share of revenue that the broker keeps, in [0, 1].
     manufacturing_budget : "revenue", float or tuple of float
@@ -506,11 +506,17 @@ class BrokerConfig(Section):
 
     @model_validator(mode="after")
     def _mechanisms_exist(self) -> BrokerConfig:
-        for field, family in (("pricing", PRICING), ("procurement", PROCUREMENT)):
-            try:
-                family.create(getattr(self, field), getattr(self, f"{field}_options"))
-            except ValueError as error:
-                raise ValueError(f"broker.{field}: {error}") from error
+        try:
+            PRICING.create(self.pricing, self.pricing_options)
+        except ValueError as error:
+            raise ValueError(f"broker.pricing: {error}") from error
+        try:
+            for k in range(len(self.epsilons)):
+                options = version_options(self.procurement, self.procurement_options, k, len(self.epsilons))
+                PROCUREMENT.create(self.procurement, options)
+        except ValueError as error:
+            raise ValueError(f"broker.procurement: {error}") from error
+        self._check_promises()
         if (
             self.starting_budget is None
             and self.manufacturing_budget == "revenue"
@@ -526,6 +532,18 @@ class BrokerConfig(Section):
                 f"allowed is one for each of the {len(self.epsilons)} epsilons"
             )
         return self
+
+    def _check_promises(self) -> None:
+        """Refuse a settlement that breaks the procurement's promises, or keeps some that are never made."""
+        promises = PROCUREMENT.resolve(self.procurement).promises
+        if SETTLEMENT.resolve(self.settlement).pays_promises == promises:
+            return
+        allowed = [name for name, rule in SETTLEMENT.classes().items() if rule.pays_promises == promises]
+        raise ValueError(
+            f"broker.settlement: found {self.settlement!r} with the procurement method {self.procurement!r}, which "
+            f"promises {'payments' if promises else 'none'}; allowed with it {'is' if len(allowed) == 1 else 'are'} "
+            f"{', '.join(map(repr, allowed))}"
+        )
 
 
 class IncentivesConfig(Section):

@@ -215,17 +215,16 @@ class Outlook:
         """The round at another report; a version for which the same was bought on both sides is not bought anew."""
         asked = self._purchases.asked.copy()
         asked[:, owner] = self._asked(owner, report)
-        bought = np.zeros(asked.shape, dtype=bool)
-        if self._listed:
-            for k, budget in enumerate(self._purchases.budgets):
-                if between is not None and np.array_equal(between[0].bought[k], between[1].bought[k]):
-                    bought[k] = between[0].bought[k]
-                    continue
-                bought[
-                    k, self._broker.buy(k, self._valuation, asked[k], float(budget), bought, self._privacy).owners
-                ] = True
-        purchases = replace(self._purchases, bought=bought, asked=asked)
-        costs = np.where(bought[:, owner], self._costs(owner), 0.0)
+        if not self._listed:
+            purchases = replace(self._purchases, asked=asked)
+        elif between is None:
+            purchases = self._broker.buy(self._valuation, asked, self._purchases.budgets, self._privacy)
+        else:
+            kept = (between[0].bought == between[1].bought).all(axis=1)
+            purchases = self._broker.buy(
+                self._valuation, asked, self._purchases.budgets, self._privacy, known=between[0], kept=kept
+            )
+        costs = np.where(purchases.bought[:, owner], self._costs(owner), 0.0)
         return _Trial(report, purchases, self._settle(owner, purchases, report), float(costs.sum()))
 
     def _settle(self, owner: int, purchases: Purchases, report: float) -> np.ndarray:

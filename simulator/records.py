@@ -44,12 +44,15 @@ class Purchases:
         Manufacturing budget of the version, in money.
     coverage : array of float, shape (l,)
         Shapley coverage of what was bought, in [0, 1].
+    promised : array of float, shape (l, n), optional
+        What the owner is promised for use in the version, in money, where the procurement method promises payments.
     """
 
     bought: np.ndarray
     asked: np.ndarray
     budgets: np.ndarray
     coverage: np.ndarray
+    promised: np.ndarray | None = None
 
     @cached_property
     def sold(self) -> np.ndarray:

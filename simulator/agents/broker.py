@@ -17,7 +17,7 @@ from simulator.pricing.survey import Survey, read_only
 from simulator.privacy.accounts import PrivacyAccounts
 from simulator.privacy.surrogate import AccuracyCurve
 from simulator.privacy.training import GAUSSIAN, train
-from simulator.procurement.method import Purchase, maximize_coverage
+from simulator.procurement.method import PROCUREMENT, maximize_coverage, version_options
 from simulator.records import Menu, Offers, PriceList, Purchases, Receipts, Sales, Settlement, Versions
 from simulator.settlement.rule import SETTLEMENT, SettlementRule
 from simulator.streams import Streams
@@ -114,6 +114,7 @@ class Broker(MarketAgent):
         self.rounds = rounds
         self.epsilons = read_only(np.array(config.epsilons))
         self.strategy: PricingStrategy = PRICING.create(config.pricing, config.pricing_options)
+        self._promises = PROCUREMENT.resolve(config.procurement).promises
         self.rule: SettlementRule = SETTLEMENT.create(config.settlement, {})
         self.released_coverage = np.ones(len(self.epsilons))
         self.last_prices: np.ndarray | None = None
@@ -238,45 +239,60 @@ class Broker(MarketAgent):
             What the owners' privacy has cost so far. A shard is not bought where its owner's privacy budget does not
             allow it; of what is left of the budget, versions are served in the order of the list.
         """
-        bought = np.zeros(asked.shape, dtype=bool)
         budgets = self._budgets(survey, prices)
         if prices is not None:
-            for k, budget in enumerate(budgets):
-                purchase = self.buy(k, valuation, asked[k], float(budget), bought, privacy)
-                bought[k, purchase.owners] = True
-        return Purchases(bought, asked, budgets, np.minimum(bought @ value_shares(valuation.values), 1.0))
+            return self.buy(valuation, asked, budgets, privacy)
+        nothing = np.zeros(asked.shape)
+        return Purchases(nothing > 0, asked, budgets, nothing.sum(axis=1), nothing if self._promises else None)
 
     def buy(
         self,
-        version: int,
         valuation: Valuation,
         asked: np.ndarray,
-        budget: float,
-        used: np.ndarray,
+        budgets: np.ndarray,
         privacy: PrivacyAccounts | None = None,
-    ) -> Purchase:
-        """Buy shards for one version within a budget.
+        *,
+        known: Purchases | None = None,
+        kept: np.ndarray | None = None,
+    ) -> Purchases:
+        """Buy shards for each version within a given budget.
 
         Parameters
         ----------
-        version : int
-            Index of the version.
-        asked : array of float, shape (n,)
-            What each owner asks for it, in money.
-        used : array of bool, shape (l, n)
-            Uses of the shards in versions that the round has bought for already.
+        asked : array of float, shape (l, n)
+            What the owners ask, in money.
+        budgets : array of float, shape (l,)
+            Money to spend on each version.
         privacy : PrivacyAccounts, optional
             What the owners' privacy has cost before the round.
+        known : Purchases, optional
+            Purchases of which some are taken over.
+        kept : array of bool, shape (l,), optional
+            The versions whose purchases are taken over.
         """
-        allowed = True if privacy is None else privacy.affordable(version, used)
-        return maximize_coverage(
-            valuation.values,
-            np.where(allowed, asked, np.inf),
-            budget,
-            method=self.config.procurement,
-            rng=self.streams.generator("procurement", round=self.round, segment=str(version)),
-            **self.config.procurement_options,
-        )
+        method, options = self.config.procurement, self.config.procurement_options
+        bought = np.zeros(asked.shape, dtype=bool)
+        promised = np.zeros(asked.shape)
+        for k, budget in enumerate(budgets):
+            if known is not None and kept is not None and kept[k]:
+                bought[k] = known.bought[k]
+                if known.promised is not None:
+                    promised[k] = known.promised[k]
+                continue
+            allowed = True if privacy is None else privacy.affordable(k, bought)
+            purchase = maximize_coverage(
+                valuation.values,
+                np.where(allowed, asked[k], np.inf),
+                float(budget),
+                method=method,
+                rng=self.streams.generator("procurement", round=self.round, segment=str(k)),
+                **version_options(method, options, k, len(budgets)),
+            )
+            bought[k, purchase.owners] = True
+            if purchase.promised is not None:
+                promised[k, purchase.owners] = purchase.promised
+        coverage = np.minimum(bought @ value_shares(valuation.values), 1.0)
+        return Purchases(bought, asked, budgets, coverage, promised if self._promises else None)
 
     def train(self, purchases: Purchases) -> Versions:
         """Train a private model on the records bought for each version, and measure it on the test set.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -28,23 +29,30 @@ class Purchase:
         Sum of their costs, in money.
     bound : float
         No affordable set is worth more.
+    promised : array of float, shape (s,), optional
+        What each is promised for it, in money, by a method that promises payments.
     """
 
     owners: np.ndarray
     value: float
     cost: float
     bound: float
+    promised: np.ndarray | None = None
 
 
 class ProcurementMethod(Described):
     """A way to choose which owners to buy within a budget.
 
-    A subclass sets `name`, describes itself in the first line of its docstring and implements `choose`.
-    Options of a scenario arrive as keyword-only arguments of its constructor.
+    A subclass sets `name`, describes itself in the first line of its docstring and implements `choose`, and `promise`
+    if it sets `promises`. Options of a scenario arrive as keyword-only arguments of its constructor.
     """
 
     #: Whether it may spend more than the budget (a reference, not a mechanism).
     overspends: bool = False
+    #: Whether it promises payments of its own making, which the settlement rule `promised` keeps.
+    promises: bool = False
+    #: Options of which a scenario may give a list, one for each version.
+    per_version: tuple[str, ...] = ()
 
     def choose(
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator
@@ -70,6 +78,44 @@ class ProcurementMethod(Described):
             An upper bound on the value of an affordable set; `inf` where the method knows none.
         """
         raise TypeError(f"{type(self).__name__} has no method 'choose'")
+
+    def promise(self, costs: np.ndarray, budget: float, chosen: np.ndarray) -> np.ndarray:
+        """What each candidate chosen is promised, shape (s,), in money: at least what it asks, and the budget in all.
+
+        Parameters
+        ----------
+        costs : array of float, shape (c,)
+            What each candidate asks, in money.
+        budget : float
+            Money to spend.
+        chosen : array of int, shape (s,)
+            Positions of the candidates chosen, increasing.
+        """
+        raise TypeError(f"{type(self).__name__} has no method 'promise'")
+
+
+def version_options(method: str, options: Mapping[str, Any], version: int, n_versions: int) -> dict[str, Any]:
+    """A method's options for one version: of those that a scenario gives as a list, its own.
+
+    Raises
+    ------
+    ValueError
+        If a list does not have one for each version.
+    """
+    found = {}
+    for name, value in options.items():
+        if name == method and isinstance(value, Mapping):  # a table for this method alone
+            found[name] = version_options(method, value, version, n_versions)
+        elif name in PROCUREMENT.resolve(method).per_version and isinstance(value, list | tuple):
+            if len(value) != n_versions:
+                raise ValueError(
+                    f"found a list of {len(value)} for the option {name!r} of {method!r}; allowed is one for each of "
+                    f"the {n_versions} epsilons"
+                )
+            found[name] = value[version]
+        else:
+            found[name] = value
+    return found
 
 
 #: Running sums of costs are trusted to this share of the budget.
@@ -194,7 +240,7 @@ def maximize_coverage(
     -------
     Purchase
         The owners bought, what they are worth and cost, and an upper bound on the value of any affordable
-        set. No method spends more than the budget, but for those whose `overspends` says so.
+        set. No method spends, or promises, more than the budget, but for those whose `overspends` says so.
 
     Raises
     ------
@@ -220,22 +266,44 @@ def maximize_coverage(
         raise ValueError(f"rng must be a numpy.random.Generator or None, found {type(rng).__name__}")
     procurement: ProcurementMethod = PROCUREMENT.create(method, options)
     candidates = np.flatnonzero((v > 0) & (c <= LARGEST) & ((c <= budget) | procurement.overspends))
-    offers = _in_range(v[candidates], c[candidates], budget)
-    chosen, bound = procurement.choose(*offers.amounts, rng)
+    asked = c[candidates]
+    offers = _in_range(v[candidates], asked, budget)
+    # What is promised may be more than twice what is asked, and rests on the amounts as they are.
+    shown = _Offers((v[candidates], asked, budget)) if procurement.promises else offers
+    chosen, bound = procurement.choose(*shown.amounts, rng)
     chosen = np.asarray(chosen)
     if len(chosen) and not (
         np.issubdtype(chosen.dtype, np.integer) and chosen.min() >= 0 and chosen.max() < len(candidates)
     ):
         raise ValueError(f"the procurement method {method!r} chose what is not a position of a candidate")
-    owners = np.sort(candidates[chosen.astype(int)])
+    positions = np.sort(chosen.astype(int))
+    owners = candidates[positions]
     if (owners[1:] == owners[:-1]).any():
         raise ValueError(f"the procurement method {method!r} chose an owner twice")
-    value, cost = total(v[owners]), total(c[owners])
+    value, cost, bound = total(v[owners]), total(c[owners]), float(bound) * 2.0**shown.exponent
     if not procurement.overspends:
         if cost > budget:
             raise RuntimeError(f"the procurement method {method!r} spent {cost!r} of a budget of {budget!r}")
-        bound = min(bound, fractional_bound(*offers.amounts))
-    return Purchase(owners, value, cost, max(float(bound) * 2.0**offers.exponent, value))
+        bound = min(bound, fractional_bound(*offers.amounts) * 2.0**offers.exponent)
+    promised = _promised(procurement, method, asked, budget, positions) if procurement.promises else None
+    return Purchase(owners, value, cost, max(bound, value), promised)
+
+
+def _promised(
+    procurement: ProcurementMethod, method: str, costs: np.ndarray, budget: float, chosen: np.ndarray
+) -> np.ndarray:
+    """What a method promises those it has chosen, checked."""
+    promised = np.asarray(procurement.promise(costs, budget, chosen), dtype=float)
+    if promised.shape != chosen.shape:
+        raise ValueError(
+            f"the procurement method {method!r} made promises of shape {promised.shape}; allowed is one for each of "
+            f"the {len(chosen)} chosen"
+        )
+    if not (np.isfinite(promised) & (promised >= costs[chosen])).all():
+        raise RuntimeError(f"the procurement method {method!r} promised an owner less than it asks")
+    if not procurement.overspends and total(promised) > budget:
+        raise RuntimeError(f"the procurement method {method!r} promised {total(promised)!r} of a budget of {budget!r}")
+    return promised
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ class SettlementRule(Described):
     A subclass sets `name`, describes itself in the first line of its docstring and implements `settle`.
     """
 
+    #: Whether it pays what the procurement method has promised, and so goes with those that promise, and no others.
+    pays_promises: bool = False
+
     def settle(self, revenue: np.ndarray, purchases: Purchases, values: np.ndarray, commission: float) -> Settlement:
         """Share what the buyers paid.
 

@@ -1,4 +1,4 @@
-"""Dealer's settlement, and the one that keeps every promise to the owners."""
+"""Dealer's settlement, equal parts, and those under which the owners are paid whatever the revenue."""
 
 from __future__ import annotations
 
@@ -38,4 +38,31 @@ class Guaranteed(SettlementRule):
     def settle(self, revenue: np.ndarray, purchases: Purchases, values: np.ndarray, commission: float) -> Settlement:
         """The commission plays no part: the broker's share is what the promises leave."""
         payments = np.where(purchases.bought, purchases.asked, 0.0)
+        return Settlement(payments, float(revenue.sum() - payments.sum()))
+
+
+class Uniform(SettlementRule):
+    """Revenue less commission goes to the owners behind each version, in equal parts."""
+
+    name = "uniform"
+
+    def settle(self, revenue: np.ndarray, purchases: Purchases, values: np.ndarray, commission: float) -> Settlement:
+        """Neither what was asked nor what a shard is worth counts; no owners, no payment."""
+        owners = purchases.bought.sum(axis=1)
+        each = np.divide((1 - commission) * revenue, owners, out=np.zeros(len(revenue)), where=owners > 0)
+        payments = np.where(purchases.bought, each[:, None], 0.0)
+        return Settlement(payments, float(revenue.sum() - payments.sum()))
+
+
+class Promised(SettlementRule):
+    """Every owner is paid what the procurement promised it; the broker keeps the rest or bears the loss."""
+
+    name = "promised"
+    pays_promises = True
+
+    def settle(self, revenue: np.ndarray, purchases: Purchases, values: np.ndarray, commission: float) -> Settlement:
+        """The commission plays no part: the broker's share is what the promises leave."""
+        if purchases.promised is None:
+            raise ValueError("the settlement rule 'promised' needs purchases with promises, found none")
+        payments = np.where(purchases.bought, purchases.promised, 0.0)
         return Settlement(payments, float(revenue.sum() - payments.sum()))

@@ -29,13 +29,15 @@ def test_every_method_is_drawn_from_nothing_to_everything():
         for budget, share in drawn[name][::10]:
             bought = maximize_coverage(values, costs, float(budget), method=name)
             assert share == pytest.approx(bought.value / worth, rel=1e-12)
-        assert drawn[name][-1].tolist() == [math.fsum(costs[values > 0]), 1.0]
+        if not procurement_methods()[name].promises:  # which pays more than is asked
+            assert drawn[name][-1].tolist() == [math.fsum(costs[values > 0]), 1.0]
     greedy, exact = (maximize_coverage(values, costs, 5.0, method=name).value for name in ("greedy", "exact"))
     assert greedy < exact
+    colour = next(line.get_color() for line in above.lines if line.get_label() == "greedy")
     short = next(
         line.get_ydata()[line.get_xdata() == 5.0]
         for line in below.lines
-        if len(line.get_xdata()) > 2 and line.get_color() == above.lines[2].get_color()
+        if len(line.get_xdata()) > 2 and line.get_color() == colour
     )
     assert short == pytest.approx(1 - greedy / exact, rel=1e-9)
     marked = next(line.get_xydata() for line in above.lines if line.get_color() == "black")

@@ -501,6 +501,10 @@ def test_procure_shows_who_is_bought_and_how_sure_that_is(dealer, files):
     out = dealer("procure", "offers.csv", "--budget", 5)[1]
     assert "Bought by exact: 4 of 6 owners, worth 11.5, for 5 of a budget of 5." in out
     assert "No affordable set is worth more." in out
+    out = dealer("procure", "offers.csv", "--budget", 5, "--method", "fair_query")[1]
+    # Asked are 0, 1, 2, 2 and 3 by those of value; 5 / 3 is too little for three, so two get what the next asks.
+    assert [line.split()[-1] for line in out.splitlines()[2:4]] == ["2", "2"]
+    assert "They are promised 4 in all, whatever each asked." in out
     out = dealer("procure", "offers.csv", "--budget", 5, "--method", "all")[1]
     assert "all is a reference and overspends, by 3." in out
     code, out, _ = dealer("procure", "offers.csv", "--budget", 0)

@@ -24,6 +24,8 @@ MILP_TOLERANCE = 1e-6
 
 METHODS = tuple(procurement_methods())
 WITHIN_BUDGET = tuple(name for name, cls in procurement_methods().items() if not cls.overspends)
+#: Those that spend what is asked, and no more.
+PAY_WHAT_IS_ASKED = tuple(name for name, cls in procurement_methods().items() if not cls.promises)
 
 
 def best_value(values, costs, budget):
@@ -544,7 +546,7 @@ def test_nobody_overspends_and_free_shards_are_bought_where_sums_round(method):
     assert rounded > 100
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PAY_WHAT_IS_ASKED)
 def test_an_exact_fit_is_affordable(method):
     assert maximize_coverage([1.0], [0.3], 0.3, method=method).owners.tolist() == [0]
     # The sum of these floats is the budget; the order in which they are added up must not matter.
@@ -844,7 +846,7 @@ def test_numbers_at_the_ends_of_the_range_of_floats_do_no_harm(method):
         ([1.0, 1.0, 1.0], [1e100, 1e100, 1e101], 1.7e308, 2.0),
     ):
         bought = maximize_coverage(values, costs, budget, method=method)
-        assert bought.value >= least
+        assert bought.value >= least or method not in PAY_WHAT_IS_ASKED
         assert bought.cost <= budget or method == "all"
         assert bought.bound >= bought.value
 

@@ -1,5 +1,7 @@
 """Settlement rules: who is paid what, and that no money is made or lost."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,9 +21,10 @@ def purchases(bought, asked):
     return Purchases(bought, asked, np.zeros(len(bought)), np.zeros(len(bought)))
 
 
-def settle(rule, revenue, bought, asked, values, commission=0.0):
+def settle(rule, revenue, bought, asked, values, commission=0.0, promised=None):
+    made = replace(purchases(bought, asked), promised=None if promised is None else np.array(promised, dtype=float))
     return settlement_rules()[rule]().settle(
-        np.array(revenue, dtype=float), purchases(bought, asked), np.array(values, dtype=float), commission
+        np.array(revenue, dtype=float), made, np.array(values, dtype=float), commission
     )
 
 
@@ -66,6 +69,31 @@ def test_guaranteed_pays_what_was_asked_and_the_broker_bears_the_rest(revenue, p
     assert settled.profit == profit
 
 
+def test_uniform_pays_equal_parts_of_what_the_commission_leaves():
+    settled = settle(
+        "uniform",
+        [90.0, 40.0, 7.0],
+        [[True, True, True], [False, True, False], [False] * 3],
+        np.ones((3, 3)),
+        [1] * 3,
+        0.2,
+    )
+    assert settled.payments == pytest.approx(np.array([[24.0, 24.0, 24.0], [0.0, 32.0, 0.0], [0.0, 0.0, 0.0]]))
+    assert settled.profit == pytest.approx(18.0 + 8.0 + 7.0)
+
+
+@pytest.mark.parametrize(("revenue", "profit"), [(100.0, 89.0), (1.0, -10.0)])
+def test_promised_pays_what_was_promised_and_the_broker_bears_the_rest(revenue, profit):
+    settled = settle("promised", [revenue], [[True, True, False]], [[1.0, 3.0, 50.0]], [1] * 3, 0.9, [[5.0, 6.0, 99.0]])
+    assert settled.payments.tolist() == [[5.0, 6.0, 0.0]]
+    assert settled.profit == profit
+
+
+def test_promised_needs_promises():
+    with pytest.raises(ValueError, match="needs purchases with promises, found none"):
+        settle("promised", [1.0], [[True]], [[1.0]], [1.0])
+
+
 @PROPERTY
 @given(
     st.integers(0, 10**6),
@@ -80,13 +108,14 @@ def test_money_is_conserved_and_goes_to_owners_behind_the_version(seed, rule, co
     revenue = unit * rng.uniform(0.0, 1.0, versions) * (rng.random(versions) < 0.8)
     bought = rng.random((versions, owners)) < rng.random()
     asked = np.zeros(bought.shape) if free else rng.lognormal(0.0, 3.0, bought.shape)
-    settled = settle(rule, revenue, bought, asked, rng.normal(size=owners), commission)
+    promised = asked * rng.uniform(1.0, 3.0, asked.shape)
+    settled = settle(rule, revenue, bought, asked, rng.normal(size=owners), commission, promised)
     money = settled.payments.sum() + settled.profit
-    assert money == pytest.approx(revenue.sum(), abs=CONSERVED * max(1.0, revenue.sum(), asked.sum()))
+    assert money == pytest.approx(revenue.sum(), abs=CONSERVED * max(1.0, revenue.sum(), promised.sum()))
     assert settled.payments.shape == bought.shape
     assert (settled.payments >= 0).all()
     assert (settled.payments[~bought] == 0).all()
-    if rule == "neutral":
+    if rule in ("neutral", "uniform"):
         assert settled.profit >= commission * revenue.sum() * (1 - 1e-12)
         # All that is not kept goes to the version's own owners.
         per_version = np.where(bought.any(axis=1), (1 - commission) * revenue, 0.0)

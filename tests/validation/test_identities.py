@@ -68,6 +68,12 @@ POPULATIONS: dict[str, dict[str, Any]] = {
 }
 
 
+def settlements(procurement: str) -> list[str]:
+    """Settlement rules that go with a procurement method."""
+    promises = procurement_methods()[procurement].promises
+    return sorted(name for name, rule in settlement_rules().items() if rule.pays_promises == promises)
+
+
 @dataclass(frozen=True)
 class Round:
     """One round of a run: rows of the tables as arrays, and what passed between the phases."""
@@ -296,6 +302,24 @@ def check_purchases(r: Round) -> None:
     assert r.logged("versions_on_sale") == r.versions["on_sale"].sum(), r.where
 
 
+def promised_of(r: Round, asked: np.ndarray) -> np.ndarray:
+    """One price a version for all who are bought: by the auction, or an equal part of the budget for all on offer."""
+    bought, values = r.purchases.bought, r.owners["value"]
+    everybody = asked_of(r.market, values, r.owners["reported_sensitivity"])
+    promised = np.zeros(bought.shape)
+    for k, budget in enumerate(r.versions["budget"]):
+        offered = r.owners["takes_part"] & (values > 0) & (everybody[k] <= budget)
+        if not bought[k].any():
+            continue
+        if r.market.config.broker.procurement == "fair_query":
+            others = everybody[k][offered & ~bought[k]]
+            promised[k, bought[k]] = min(budget / bought[k].sum(), others.min(initial=np.inf))
+        else:
+            promised[k, bought[k]] = budget / offered.sum()
+        assert (asked[k] <= promised[k] * (1 + 1e-12)).all(), r.where
+    return promised
+
+
 def check_owners(r: Round) -> None:
     """Payments follow the settlement rule; surplus, violations, inequality and privacy follow from the tables."""
     bought, values, config = r.purchases.bought, r.owners["value"], r.market.config.broker
@@ -303,6 +327,11 @@ def check_owners(r: Round) -> None:
     cost = np.where(bought, asked_of(r.market, values, r.owners["privacy_sensitivity"]), 0.0).sum(axis=0)
     if config.settlement == "guaranteed":
         due = asked.sum(axis=0)
+    elif config.settlement == "promised":
+        due = promised_of(r, asked).sum(axis=0)
+    elif config.settlement == "uniform":
+        counts = np.maximum(bought.sum(axis=1), 1)
+        due = (1 - config.commission) * (r.versions["revenue"] / counts) @ bought
     else:
         # In proportion to what was asked, to value where that is nothing.
         keys = [a if a.sum() > 0 else np.where(b, values, 0.0) for a, b in zip(asked, bought, strict=True)]
@@ -516,7 +545,7 @@ def test_all_built_in_behaviours_are_audited() -> None:
     """A new behaviour must be added to the audit of sales, or to the population."""
     assert set(buyer_behaviours()) == set(SHOPPERS)
     assert set(owner_behaviours()) == {"best_response", "cautious", "inflate", "learning", "truthful"}
-    assert set(settlement_rules()) == {"guaranteed", "neutral"}
+    assert set(settlement_rules()) == {"guaranteed", "neutral", "promised", "uniform"}
 
 
 @pytest.mark.parametrize(("pricing", "procurement"), PAIRS)
@@ -529,7 +558,7 @@ def test_every_identity_holds_in_every_round(
     procurement: str,
 ) -> None:
     populations: list[Any] = [{"behaviour": "target"}, {"behaviour": "surplus"}, EVERYBODY]
-    for settlement, buyers, composition in itertools.product(sorted(settlement_rules()), populations, COMPOSITIONS):
+    for settlement, buyers, composition in itertools.product(settlements(procurement), populations, COMPOSITIONS):
         config = make_config(
             data=data,
             rounds=2,
@@ -577,6 +606,7 @@ share = st.floats(0.0, 1.0, allow_subnormal=False)
 def markets(draw: st.DrawFn) -> dict[str, Any]:
     """Small markets with ties, worthless shards, free shards, empty budgets and buyers who want what is not there."""
     n, m = draw(st.integers(1, 6)), draw(st.integers(1, 8))
+    procurement = draw(st.sampled_from(PROCUREMENTS))
     eps = sorted(draw(st.sets(st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0]), min_size=1, max_size=3)))
 
     def each(count: int, values: st.SearchStrategy[float]) -> list[float]:
@@ -595,8 +625,8 @@ def markets(draw: st.DrawFn) -> dict[str, Any]:
         "broker": {
             "epsilons": eps,
             "pricing": draw(st.sampled_from(PRICINGS)),
-            "procurement": draw(st.sampled_from(PROCUREMENTS)),
-            "settlement": draw(st.sampled_from(sorted(settlement_rules()))),
+            "procurement": procurement,
+            "settlement": draw(st.sampled_from(settlements(procurement))),
             "composition": draw(st.sampled_from(COMPOSITIONS)),
             "commission": draw(share),
             "survey_share": draw(st.floats(0.05, 1.0)),
