@@ -392,7 +392,7 @@ def check_behaviour(
 
     Two markets of random agents run side by side, one looping over agents, one at array speed; all their
     tables must be equal bit by bit, and so must what buyers state for the whole menu at the end. Buyers meet a list
-    without arbitrage, and one that bundles undercut.
+    without arbitrage, and one that bundles undercut; some of them stay, others come and go.
 
     Parameters
     ----------
@@ -425,6 +425,15 @@ def _check_speeds(
 ) -> None:
     """Run a behaviour one agent at a time and at array speed, under one pricing strategy, and compare."""
     tested = {"behaviour": f"{cls.__module__}:{cls.__qualname__}", "behaviour_options": options}
+    buyers = {
+        "segment": "buyers",
+        "count": 40,
+        "budget": {"dist": "lognorm", "s": 0.5, "scale": 10.0},
+        "coverage_expected": {"dist": "uniform"},
+        "epsilon_expected": {"dist": "uniform", "scale": 2.5},
+        **(tested if issubclass(cls, ModelBuyer) else {"behaviour": "target"}),
+    }
+    come_and_go = {"segment": "passers_by", "count": 10, "arrivals": 6.0, "stay": 2.5, "drift": 0.1}
     # A budget below what is asked makes sellers lose now and then, so that owners have to adapt.
     market = {
         "rounds": rounds,
@@ -441,16 +450,7 @@ def _check_speeds(
             }
         ],
         "broker": {"epsilons": [0.5, 1.0, 2.0], "manufacturing_budget": 80.0, "commission": 0.3, **pricing},
-        "buyers": [
-            {
-                "segment": "buyers",
-                "count": 40,
-                "budget": {"dist": "lognorm", "s": 0.5, "scale": 10.0},
-                "coverage_expected": {"dist": "uniform"},
-                "epsilon_expected": {"dist": "uniform", "scale": 2.5},
-                **(tested if issubclass(cls, ModelBuyer) else {"behaviour": "target"}),
-            }
-        ],
+        "buyers": [buyers] if issubclass(cls, DataOwner) else [buyers, buyers | come_and_go],
     }
     slow, fast = (Market(MarketConfig.model_validate(market), seed) for _ in range(2))
     slow.owners.vectorised = slow.buyers.vectorised = False

@@ -144,19 +144,19 @@ class Segment(Section):
 
     @model_validator(mode="after")
     def _lists_fit(self) -> Segment:
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        for options in [name for name, value in fields.items() if isinstance(value, dict)]:
-            fields |= {f"{options}.{name}": attribute for name, attribute in fields[options].items()}
-        for name, attribute in fields.items():
-            if (
-                isinstance(attribute, Attribute)
-                and attribute.values is not None
-                and len(attribute.values) != self.count
-            ):
+        for name, attribute in self.attributes().items():
+            if attribute.values is not None and len(attribute.values) != self.count:
                 raise ValueError(
                     f"{name}: found a list of {len(attribute.values)}; allowed is one of count = {self.count}"
                 )
         return self
+
+    def attributes(self) -> dict[str, Attribute]:
+        """All attributes of its members, those of options included, by dotted name."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        for options in [name for name, value in fields.items() if isinstance(value, dict)]:
+            fields |= {f"{options}.{name}": attribute for name, attribute in fields[options].items()}
+        return {name: value for name, value in fields.items() if isinstance(value, Attribute)}
 
 
 def _check_parameters(field: str, options: dict[str, Attribute], noun: str, described: type[Parametrised]) -> None:
@@ -212,6 +212,18 @@ class BuyerSegment(Segment):
 
     Attributes
     ----------
+    count : int
+        How many are there when the market opens; 0 only where others arrive.
+    arrivals : float
+        Mean number of buyers that arrive at the beginning of each round; the number is Poisson.
+    stay : float, rounds, optional
+        Mean number of rounds, >= 1, that a buyer stays, a geometric number; by default it never leaves.
+    one_off : bool
+        Whether a buyer leaves once it has bought.
+    drift : float, per round
+        Rate at which budgets grow from round to round, > -1.
+    volatility : float
+        Standard deviation of the random part of the growth of log budgets in a round, the same for the whole segment.
     budget : attribute, money
         V, what a buyer would pay for a perfect model.
     coverage_expected, coverage_sensitivity : attribute
@@ -225,6 +237,12 @@ class BuyerSegment(Segment):
     """
 
     family: ClassVar[Family] = BUYERS
+    count: Annotated[int, Field(ge=0, strict=True)]
+    arrivals: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.0
+    stay: Annotated[float, Field(ge=1, strict=True, allow_inf_nan=False)] | None = None
+    one_off: Annotated[bool, Field(strict=True)] = False
+    drift: Annotated[float, Field(gt=-1, strict=True, allow_inf_nan=False)] = 0.0
+    volatility: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.0
     budget: NonNegativeAttribute
     coverage_expected: RealAttribute = Attribute(constant=0.5)
     coverage_sensitivity: NonNegativeAttribute = Attribute(constant=10.0)
@@ -240,14 +258,39 @@ class BuyerSegment(Segment):
         CURVES.resolve(name)
         return name
 
+    @property
+    def turnover(self) -> bool:
+        """Whether its members come or go."""
+        return self.arrivals > 0 or self.stay is not None or self.one_off
+
+    @model_validator(mode="after")
+    def _comes_and_goes(self) -> BuyerSegment:
+        here = f"buyers.{self.segment}"
+        if self.count == 0 and self.arrivals == 0:
+            raise ValueError(f"{here}.count: found 0 in a segment without arrivals; allowed are numbers >= 1")
+        if self.arrivals > 0:
+            for name, attribute in self.attributes().items():
+                if attribute.values is not None:
+                    raise ValueError(
+                        f"{here}.{name}: found a list in a segment with arrivals, whose number is not known; allowed "
+                        "are a number and a distribution"
+                    )
+        if self.family.resolve(self.behaviour).learns and (self.one_off or self.stay == 1):
+            found = "one_off = true" if self.one_off else "stay = 1"
+            raise ValueError(
+                f"{here}.behaviour: found {self.behaviour!r} with {found}; a buyer that learns must be there after it "
+                "bought, so allowed is a behaviour that does not learn"
+            )
+        return self
+
     @model_validator(mode="after")
     def _curve_fits(self) -> BuyerSegment:
         curve, behaviour = CURVES.resolve(self.curve), self.family.resolve(self.behaviour)
         for name in curve.parameters():
             if hasattr(behaviour, name):
                 raise ValueError(
-                    f"curve: the valuation curve {self.curve!r} has a parameter {name!r}, a name that the buyer "
-                    f"behaviour {self.behaviour!r} uses already; allowed are parameters of other names"
+                    f"buyers.{self.segment}.curve: the valuation curve {self.curve!r} has a parameter {name!r}, a name "
+                    f"that the buyer behaviour {self.behaviour!r} uses already; allowed are parameters of other names"
                 )
         _check_parameters("curve_options", self.curve_options, f"valuation curve {self.curve!r}", curve)
         return self
@@ -491,7 +534,7 @@ class MarketConfig(Section):
 
     @property
     def n_buyers(self) -> int:
-        """Buyers in all segments."""
+        """Buyers in all segments when the market opens."""
         return sum(segment.count for segment in self.buyers)
 
     def accuracy_curve(self) -> AccuracyCurve | None:

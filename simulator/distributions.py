@@ -138,15 +138,17 @@ class Attribute:
 
         return np.asarray(getattr(stats, str(self.dist)).ppf(u, **dict(self.params)), dtype=float)
 
-    def draw(self, streams: Streams, role: str, count: int, segment: str) -> np.ndarray:
-        """Values of the `count` members of a segment, shape (count,).
+    def draw(self, streams: Streams, role: str, count: int, segment: str, *later: int) -> np.ndarray:
+        """Values of the `count` members of a segment and of so many who join in round 1, 2...
 
         Uniform numbers of the attribute's own stream are pushed through the quantile function, so that
-        changing one parameter moves no other attribute, and moves this one monotonically.
+        changing one parameter moves no other attribute, and moves this one monotonically. Those who join in a
+        round have a stream of their own, so that how many join in another does not matter to them.
         """
         if self.dist is None:
-            return self.quantiles(np.empty(count))
-        return self.quantiles(streams.uniforms(role, count, segment=segment))
+            return self.quantiles(np.empty(count + sum(later)))
+        drawn = [streams.uniforms(role, n, round=t, segment=segment) for t, n in enumerate((count, *later))]
+        return self.quantiles(np.concatenate(drawn) if later else drawn[0])
 
 
 def _is_number(value: object) -> bool:

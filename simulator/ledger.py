@@ -63,7 +63,7 @@ class Ledger:
                 f"buyers paid {paid}, but owners received {received} and the broker kept {settlement.profit}: "
                 f"{missing:.3g} is missing"
             )
-        self.buyers += sales.paid
+        self.buyers[slice(None) if sales.rows is None else sales.rows] += sales.paid
         self.owners += settlement.payments.sum(axis=0)
         self.broker += settlement.profit
         self.privacy.book(purchases.bought, versions.gaussian)

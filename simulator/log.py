@@ -48,6 +48,7 @@ ROUND_METRICS = (
     "regret",
     "revenue_to_monopoly",
     "revenue_to_perfect",
+    "buyers_present",
     "sales",
     "sell_through",
     "versions_on_sale",
@@ -182,8 +183,9 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "regret": hindsight - revenue,
         "revenue_to_monopoly": metrics.ratio(revenue, monopoly),
         "revenue_to_perfect": metrics.ratio(revenue, perfect),
+        "buyers_present": len(sales.bought),
         "sales": int(sales.bought.sum()),
-        "sell_through": float(sales.bought.mean()),
+        "sell_through": metrics.ratio(float(sales.bought.sum()), len(sales.bought)),
         "versions_on_sale": int(price_list.on_sale.sum()),
         "data_cost": float(o.purchases.costs.sum()),
         "gini_paid": metrics.gini(paid[paid > 0]),
@@ -261,7 +263,7 @@ def _owners(o: RoundOutcome) -> dict[str, Any]:
 def _sales(o: RoundOutcome) -> dict[str, Any]:
     buyers = np.flatnonzero(o.sales.bought)
     return {
-        "buyer": buyers,
+        "buyer": buyers if o.sales.rows is None else o.sales.rows[buyers],
         "target": o.sales.targets[buyers],
         "version": o.sales.versions[buyers],
         "price": o.sales.paid[buyers],

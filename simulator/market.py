@@ -84,12 +84,12 @@ class Market(mesa.Model):
         # Ids: owners from 1, then buyers, then the broker.
         stock = _stock(config, streams)
         self.owners = make_owners(self, config.owners, streams, first_id=1, records=stock.sizes)
-        self.buyers = make_buyers(self, config.buyers, streams, first_id=1 + config.n_owners)
-        broker_id = 1 + config.n_owners + config.n_buyers
+        self.buyers = make_buyers(self, config.buyers, streams, first_id=1 + config.n_owners, rounds=config.rounds)
+        broker_id = 1 + config.n_owners + len(self.buyers)
         self.broker = Broker(
             self, config.broker, stock, streams, broker_id, rounds=config.rounds, curve=config.accuracy_curve()
         )
-        self.ledger = Ledger(config.n_buyers, self._privacy_accounts(stock))
+        self.ledger = Ledger(len(self.buyers), self._privacy_accounts(stock))
         self._log = RoundLog(tables, self.owners.segment_names(), self.buyers.segment_names())
 
     @property
@@ -100,16 +100,28 @@ class Market(mesa.Model):
         return super().agents.sort("unique_id", ascending=True, inplace=True)
 
     def step(self) -> None:
-        """One round: Dealer's algorithm 8."""
+        """One round: Dealer's algorithm 8.
+
+        Raises
+        ------
+        ValueError
+            If buyers arrive and the rounds are over for which their arrivals were drawn.
+        """
+        if self.round >= self.config.rounds and any(segment.arrivals > 0 for segment in self.config.buyers):
+            raise ValueError(
+                f"rounds: found round {self.round + 1} of a market in which buyers arrive; allowed are the "
+                f"{self.config.rounds} rounds for which their arrivals are drawn"
+            )
         self.round += 1
         self.steps, self.time = self.round, float(self.round)  # what Mesa's DataCollector goes by
         self.broker.round = self.round
+        self.buyers.drift()
         offers = self._within_budgets(self.owners.offer())
         valuation = self.broker.value(offers)
         base_prices = self.owners.base_prices(valuation.values)
         asked = self.broker.asked(offers, valuation, base_prices)
         survey = self.broker.survey(self.buyers)
-        prices = self.broker.price(survey, len(self.buyers), asked)
+        prices = self.broker.price(survey, self.buyers.n_present, asked)
         purchases = self.broker.procure(valuation, prices, survey, asked, self.ledger.privacy)
         versions = self.broker.train(purchases)
         price_list = self.broker.release(versions, prices)

@@ -220,10 +220,13 @@ class Sales(Receipts):
         Index of the version each buyer wants.
     worth : array of float, shape (m, l)
         Willingness to pay of each buyer for each version at the released coverage, in money.
+    rows : array of int, shape (m,), or None
+        Rows of the population of those who are in the market, which all the arrays are about; None where all are.
     """
 
     targets: np.ndarray
     worth: np.ndarray
+    rows: np.ndarray | None = field(default=None, kw_only=True)
 
     @property
     def receipts(self) -> Receipts:

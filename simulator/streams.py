@@ -61,11 +61,11 @@ class Streams:
         key = (self.replicate, *_words(role), round, *_words(segment))
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
-    def uniforms(self, role: str, count: int, *, segment: str = "") -> np.ndarray:
+    def uniforms(self, role: str, count: int, *, round: int = 0, segment: str = "") -> np.ndarray:
         """`count` uniform numbers strictly inside (0, 1), shape (count,).
 
         The first `k` numbers do not depend on `count`, so a larger population contains the smaller.
         """
-        u = self.generator(role, segment=segment).random(count)
+        u = self.generator(role, round=round, segment=segment).random(count)
         # random() can return 0, where the ppf of an unbounded distribution is -inf.
         return np.maximum(u, SMALLEST_UNIFORM)

@@ -157,7 +157,7 @@ class Broker(MarketAgent):
         return np.where(offers.takes_part & (valuation.values > 0), asked, np.inf)
 
     def survey(self, buyers: BuyerPopulation) -> Survey:
-        """Answers of a sample of buyers at the coverage last released, weighted up to the market's size.
+        """Answers of a sample of the buyers present at the coverage last released, weighted up to all of them.
 
         Answers of zero, or too small for a survey to hold, are dropped: of buyers to whom the target, or the whole
         menu if that is asked for, is worth nothing. A strategy that does without answers gets none.
@@ -172,14 +172,15 @@ class Broker(MarketAgent):
         menu = Menu(self.epsilons, self.released_coverage)
         targets, values = buyers.answer(menu)
         worth = buyers.answer_menu(menu) if self.strategy.surveys_menu else None
-        size = max(1, round(self.config.survey_share * len(buyers)))
-        asked = np.arange(len(buyers))
-        if size < len(buyers):
+        present = len(values)
+        size = max(1, round(self.config.survey_share * present))
+        asked = np.arange(present)
+        if size < present:
             rng = self.streams.generator("survey", round=self.round)
-            asked = np.sort(rng.choice(len(buyers), size, replace=False))
+            asked = np.sort(rng.choice(present, size, replace=False))
         most = values if worth is None else worth.max(axis=1)
         asked = asked[most[asked] >= SMALLEST]
-        weights = np.full(len(asked), len(buyers) / size)
+        weights = np.full(len(asked), present / size)
         try:
             return Survey(targets[asked], values[asked], weights, None if worth is None else worth[asked])
         except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,9 +26,19 @@ class BuyerGroup(Group):
     ----------
     curve : type
         Valuation curve of its members.
+    arrivals : tuple of int
+        How many of its members arrive in each round, the last ones of its rows; empty where nobody does.
+    one_off : bool
+        Whether they leave once they have bought.
+    drift, volatility : float
+        Growth of budgets from round to round, and the standard deviation of its random part.
     """
 
     curve: type[ValuationCurve] = Sigmoid
+    arrivals: tuple[int, ...] = ()
+    one_off: bool = False
+    drift: float = 0.0
+    volatility: float = 0.0
 
 
 class BuyerRows(Rows):
@@ -37,21 +48,37 @@ class BuyerRows(Rows):
     ----------
     curve : type
         Valuation curve of its members.
+    group : BuyerGroup
+        What the segment was made of.
     """
 
     _kept: tuple[Menu, np.ndarray] | None = None
-    _sales: Sales | None = None
+    _sold: tuple[Sales, slice] | None = None
 
     def __init__(self, population: Population, group: BuyerGroup, start: int) -> None:
         super().__init__(population, group, start)
+        self.group = group
         self.curve = group.curve
+
+    def _draw(self, role: str) -> np.ndarray:
+        """Random numbers of a role in this round; those who arrived in one round have a stream of their own."""
+        first = len(self) - sum(self.group.arrivals)
+        model, counts = self.population.model, (first, *self.group.arrivals)
+        names = [self.segment, *(f"{self.segment}@{t}" for t in range(1, len(counts)))]
+        return np.concatenate(
+            [
+                model.streams.uniforms(role, count, round=model.round, segment=name)
+                for name, count in zip(names, counts, strict=True)
+            ]
+        )
 
     def worth(self, menu: Menu) -> np.ndarray:
         """Willingness to pay of each buyer for each version, shape (m, l), in money."""
         if self._kept is not None and self._kept[0] is menu:
             return self._kept[1]
         if self.agent_class.worth is not ModelBuyer.worth:  # a behaviour's own worth
-            return np.array([agent.worth(menu) for agent in self.agents])
+            worth = [agent.worth(menu) for agent in self.agents]
+            return np.array(worth, dtype=float).reshape(len(self), len(menu.epsilons))
         return self.curve.worth_all(self, menu)
 
     @contextlib.contextmanager
@@ -64,26 +91,72 @@ class BuyerRows(Rows):
             self._kept = None
 
     @contextlib.contextmanager
-    def look_back(self, sales: Sales) -> Iterator[None]:
-        """Let the buyers see what they `gained` for the duration of a phase."""
-        self._sales = sales
+    def look_back(self, sales: Sales, here: slice) -> Iterator[None]:
+        """Let the buyers, who stand here in the sales, see what they `gained` for the duration of a phase."""
+        self._sold = (sales, here)
         try:
             yield
         finally:
-            self._sales = None
+            self._sold = None
 
     @property
     def gained(self) -> np.ndarray:
         """Worth less price of what each buyer bought this round, shape (m,), in money; known when they adapt."""
-        assert self._sales is not None
-        return self._sales.surplus[self.start : self.stop]
+        assert self._sold is not None
+        sales, here = self._sold
+        return sales.surplus[here]
 
     def targets(self, menu: Menu) -> np.ndarray:
         """Version each buyer wants, shape (m,): the smallest epsilon that is at least the expected one."""
         if self.agent_class.target is not ModelBuyer.target:  # a user's own rule
-            return np.array([agent.target(menu) for agent in self.agents])
+            return np.array([agent.target(menu) for agent in self.agents], dtype=int)
         fit = np.searchsorted(menu.epsilons, self.epsilon_expected)
         return np.minimum(fit, len(menu.epsilons) - 1)
+
+    def put_back(self) -> None:
+        """Keep what a behaviour wrote to columns; nothing to do where they are the population's own."""
+
+
+class PresentRows(BuyerRows):
+    """Those of a segment's rows whose buyers are in the market this round.
+
+    Their columns are copies, which `put_back` writes to the population.
+
+    Parameters
+    ----------
+    whole : BuyerRows
+        The segment.
+    index : array of int, shape (m,)
+        Which of its rows.
+    """
+
+    def __init__(self, whole: BuyerRows, index: np.ndarray) -> None:
+        self.population, self.segment = whole.population, whole.segment
+        self.agent_class, self.group, self.curve = whole.agent_class, whole.group, whole.curve
+        self._whole, self._index = whole, index
+        self._copies: dict[str, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        if name not in vars(self)["_copies"]:
+            self._copies[name] = getattr(self._whole, name)[self._index]
+        return self._copies[name]
+
+    def uniforms(self, role: str) -> np.ndarray:
+        """Random numbers of this round in (0, 1), one a row, as in the segment, shape (m,)."""
+        return self._whole.uniforms(role)[self._index]
+
+    @property
+    def agents(self) -> list[Any]:
+        """The buyers' agent objects, in row order."""
+        return [self.population[row] for row in (self._whole.start + self._index).tolist()]
+
+    def put_back(self) -> None:
+        """Keep what a behaviour wrote to columns."""
+        for name, values in self._copies.items():
+            getattr(self._whole, name)[self._index] = values
 
 
 class ModelBuyer(PopulationAgent):
@@ -104,6 +177,8 @@ class ModelBuyer(PopulationAgent):
 
     population: BuyerPopulation
 
+    #: Worth less price of what the buyer bought this round, in money; known when it adapts.
+    gained: float = 0.0
     #: Whether it goes by what it gained in earlier rounds, so that it must be there for several.
     learns: bool = False
     #: Whether it gets the version that it chooses by the cheapest bundle that covers it.
@@ -159,12 +234,6 @@ class ModelBuyer(PopulationAgent):
     def choose_all(cls, rows: BuyerRows, price_list: PriceList) -> np.ndarray:
         """`choose` of all rows, shape (m,) of int, -1 for none."""
         raise TypeError(f"{cls.__name__} has no method 'choose_all'")
-
-    @property
-    def gained(self) -> float:
-        """Worth less price of what the buyer bought this round, in money; known when it adapts."""
-        rows = self.population.rows_of(self.row)
-        return float(rows.gained[self.row - rows.start])
 
     def adapt(self, version: int | None, paid: float) -> None:
         """Learn from a round: what was bought and what was paid."""
@@ -224,33 +293,70 @@ class BuyerPopulation(Population):
 
     rows_class = BuyerRows
     segments: list[BuyerRows]  # type: ignore[assignment]
+    _present: tuple[int, np.ndarray] | None = None
 
     def rows_of(self, row: int) -> BuyerRows:
         """The segment that a row belongs to."""
         return super().rows_of(row)  # type: ignore[return-value]
 
+    @property
+    def present(self) -> np.ndarray | None:
+        """Rows of the buyers in the market this round, rising; None where all always are."""
+        if "arrived" not in self.columns:
+            return None
+        now = max(self.model.round, 1)
+        if self._present is None or self._present[0] != now:
+            arrived, left, served = (self.columns[name] for name in ("arrived", "left", "served"))
+            self._present = now, np.flatnonzero((arrived <= now) & (now < left) & ~served)
+        return self._present[1]
+
+    @property
+    def n_present(self) -> int:
+        """Number of buyers in the market this round."""
+        return len(self) if self.present is None else len(self.present)
+
+    def _acting(self) -> Iterator[tuple[BuyerRows, slice]]:
+        """The rows that act this round, by segment, and where they stand among all that do."""
+        present = self.present
+        for rows in self.segments:
+            if present is None:
+                yield rows, slice(rows.start, rows.stop)
+                continue
+            first, last = np.searchsorted(present, [rows.start, rows.stop]).tolist()
+            everybody = last - first == len(rows)
+            yield rows if everybody else PresentRows(rows, present[first:last] - rows.start), slice(first, last)
+
+    def drift(self) -> None:
+        """Let budgets grow from the last round to this one."""
+        for rows in self.segments:
+            group = rows.group
+            if self.model.round > 1 and (group.drift or group.volatility):
+                generator = self.model.streams.generator("buyers.drift", round=self.model.round, segment=rows.segment)
+                shock = group.volatility * generator.standard_normal() - group.volatility**2 / 2
+                rows.budget[:] *= (1.0 + group.drift) * math.exp(shock)
+
     def targets(self, menu: Menu) -> np.ndarray:
-        """Version each buyer wants, shape (m,)."""
-        return np.concatenate([rows.targets(menu) for rows in self.segments])
+        """Version each buyer present wants, shape (m,)."""
+        return np.concatenate([rows.targets(menu) for rows, _ in self._acting()])
 
     def worth(self, menu: Menu) -> np.ndarray:
-        """Willingness to pay of each buyer for each version, shape (m, l), in money."""
-        return np.concatenate([rows.worth(menu) for rows in self.segments])
+        """Willingness to pay of each buyer present for each version, shape (m, l), in money."""
+        return np.concatenate([rows.worth(menu) for rows, _ in self._acting()])
 
     def answer(self, menu: Menu) -> tuple[np.ndarray, np.ndarray]:
-        """Survey answers of all buyers: targets, shape (m,), and stated values, shape (m,).
+        """Survey answers of all buyers present: targets, shape (m,), and stated values, shape (m,).
 
         Raises
         ------
         ValueError
             If a behaviour states a value that is negative or not finite, or names no version of the menu.
         """
-        targets = np.empty(len(self), dtype=int)
-        values = np.empty(len(self))
-        for rows in self.segments:
-            here = slice(rows.start, rows.stop)
+        targets = np.empty(self.n_present, dtype=int)
+        values = np.empty(self.n_present)
+        for rows, here in self._acting():
             if self.fast(rows, "answer"):
                 targets[here], values[here] = rows.agent_class.answer_all(rows, menu)
+                rows.put_back()
             else:
                 answers = [agent.answer(menu) for agent in rows.agents]
                 targets[here] = [answer[0] for answer in answers]
@@ -261,20 +367,21 @@ class BuyerPopulation(Population):
         return targets, values
 
     def answer_menu(self, menu: Menu) -> np.ndarray:
-        """Values that all buyers state for every version, shape (m, l), in money.
+        """Values that all buyers present state for every version, shape (m, l), in money.
 
         Raises
         ------
         ValueError
             If a behaviour does not state one value a version, or one that is negative or not finite.
         """
-        values = np.empty((len(self), len(menu.epsilons)))
-        for rows in self.segments:
-            here = values[rows.start : rows.stop]
+        values = np.empty((self.n_present, len(menu.epsilons)))
+        for rows, place in self._acting():
+            here = values[place]
             if self.fast(rows, "answer_menu"):
                 stated = rows.agent_class.answer_menu_all(rows, menu)
+                rows.put_back()
             else:
-                stated = np.array([agent.answer_menu(menu) for agent in rows.agents])
+                stated = np.array([agent.answer_menu(menu) for agent in rows.agents]).reshape(len(rows), -1)
             if np.shape(stated) != here.shape:
                 raise ValueError(
                     f"buyers.{rows.segment}.behaviour: the values stated for the menu have shape {np.shape(stated)}; "
@@ -286,7 +393,7 @@ class BuyerPopulation(Population):
         return values
 
     def buy(self, price_list: PriceList) -> Sales:
-        """Let every buyer decide at the released list.
+        """Let every buyer present decide at the released list.
 
         Where prices are personalised, each buyer pays what its target version is worth to it.
 
@@ -296,19 +403,20 @@ class BuyerPopulation(Population):
             If a behaviour chooses a version that is not for sale, or pays more than it is worth.
         """
         targets = self.targets(price_list)
-        everybody = np.arange(len(self))
+        everybody = np.arange(len(targets))
         if price_list.personalised:
             worth = self.worth(price_list)
             own = worth[everybody, targets]
             versions = np.where(price_list.on_sale[targets] & (own > 0), targets, -1)
-            return Sales(versions, np.where(versions >= 0, own, 0.0), price_list.on_sale, targets, worth)
-        worth = np.empty((len(self), len(price_list.prices)))
-        versions = np.empty(len(self), dtype=int)
-        for rows in self.segments:
-            here = slice(rows.start, rows.stop)
+            paid = np.where(versions >= 0, own, 0.0)
+            return Sales(versions, paid, price_list.on_sale, targets, worth, rows=self.present)
+        worth = np.empty((len(targets), len(price_list.prices)))
+        versions = np.empty(len(targets), dtype=int)
+        for rows, here in self._acting():
             with rows.keep_worth(price_list) as worth[here]:
                 if self.fast(rows, "choose"):
                     versions[here] = rows.agent_class.choose_all(rows, price_list)
+                    rows.put_back()
                 else:
                     choices = [agent.choose(price_list) for agent in rows.agents]
                     versions[here] = [-1 if choice is None else operator.index(choice) for choice in choices]
@@ -320,15 +428,15 @@ class BuyerPopulation(Population):
         bundles = self._bundle(price_list, versions, paid)
         if (paid[bought] > worth[everybody, versions][bought]).any():
             raise ValueError("buyers: a behaviour pays more for a version than it is worth to the buyer")
-        return Sales(versions, paid, price_list.on_sale, targets, worth, bundles=bundles)
+        return Sales(versions, paid, price_list.on_sale, targets, worth, bundles=bundles, rows=self.present)
 
     def _bundle(self, price_list: PriceList, versions: np.ndarray, paid: np.ndarray) -> Bundles | None:
         """Let those who buy bundles have what they chose for less, and pay that; None if nobody can."""
         found = [np.empty(0, dtype=int)]
-        for rows in self.segments:
+        for rows, here in self._acting():
             if rows.agent_class.buys_bundles:
-                chosen = versions[rows.start : rows.stop]
-                found.append(rows.start + np.flatnonzero((chosen >= 0) & price_list.bargains.saves[chosen]))
+                chosen = versions[here]
+                found.append(here.start + np.flatnonzero((chosen >= 0) & price_list.bargains.saves[chosen]))
         buyers = np.concatenate(found)
         if len(buyers) == 0:
             return None
@@ -337,16 +445,21 @@ class BuyerPopulation(Population):
         return Bundles(buyers, counts[versions[buyers]], price_list.prices)
 
     def adapt(self, sales: Sales) -> None:
-        """Let every buyer learn from its round."""
-        for rows in self.segments:
-            here = slice(rows.start, rows.stop)
+        """Let every buyer present learn from its round; those who buy once, and have, leave."""
+        for rows, here in self._acting():
             versions, paid = sales.versions[here], sales.paid[here]
-            with rows.look_back(sales):
-                if self.fast(rows, "adapt"):
+            if self.fast(rows, "adapt"):
+                with rows.look_back(sales, here):
                     rows.agent_class.adapt_all(rows, versions, paid)
-                else:
-                    for agent, version, price in zip(rows.agents, versions.tolist(), paid.tolist(), strict=True):
-                        agent.adapt(None if version < 0 else version, price)
+                rows.put_back()
+            else:
+                columns = (column.tolist() for column in (versions, paid, sales.surplus[here]))
+                for agent, version, price, gained in zip(rows.agents, *columns, strict=True):
+                    agent.gained = gained
+                    agent.adapt(None if version < 0 else version, price)
+            if rows.group.one_off:
+                rows.served[:] |= versions >= 0
+                rows.put_back()
 
 
 def _check_versions(versions: np.ndarray, lowest: int, menu: Menu, rows: Rows) -> None:

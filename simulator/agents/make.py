@@ -11,6 +11,7 @@ from simulator.agents.buyer import BUYERS, BuyerGroup, BuyerPopulation
 from simulator.agents.curve import CURVES, column
 from simulator.agents.owner import OWNERS, OwnerPopulation
 from simulator.agents.population import Group
+from simulator.agents.turnover import draw_arrivals, draw_times
 from simulator.config import BuyerSegment, OwnerSegment
 from simulator.distributions import Attribute
 from simulator.registry import Family
@@ -54,12 +55,13 @@ def make_owners(
     return OwnerPopulation(model, groups, {k: np.concatenate(v) for k, v in columns.items()}, first_id)
 
 
-def _group(segment: OwnerSegment | BuyerSegment, family: Family, side: str, streams: Streams) -> Group:
+def _group(segment: OwnerSegment | BuyerSegment, family: Family, side: str, streams: Streams, *later: int) -> Group:
+    """A segment to be made, with as many members more as arrive in each round."""
     parameters = {
-        name: attribute.draw(streams, f"{side}.behaviour.{name}", segment.count, segment.segment)
+        name: attribute.draw(streams, f"{side}.behaviour.{name}", segment.count, segment.segment, *later)
         for name, attribute in segment.behaviour_options.items()
     }
-    return Group(segment.segment, family.resolve(segment.behaviour), segment.count, parameters)
+    return Group(segment.segment, family.resolve(segment.behaviour), segment.count + sum(later), parameters)
 
 
 def _fixed_base_price(segment: OwnerSegment, streams: Streams, shares: np.ndarray | None) -> np.ndarray:
@@ -74,23 +76,46 @@ def _fixed_base_price(segment: OwnerSegment, streams: Streams, shares: np.ndarra
 
 
 def make_buyers(
-    model: mesa.Model, segments: Sequence[BuyerSegment], streams: Streams, first_id: int
+    model: mesa.Model, segments: Sequence[BuyerSegment], streams: Streams, first_id: int, rounds: int = 1
 ) -> BuyerPopulation:
-    """Draw the buyers of a market, each attribute of each segment from its own stream."""
+    """Draw the buyers of a market, each attribute of each segment from its own stream.
+
+    Those who arrive are drawn as well, for so many rounds.
+    """
+    arrivals = [draw_arrivals(s.arrivals, rounds, streams, s.segment) for s in segments]
+    curves = [CURVES.resolve(s.curve) for s in segments]
+    groups = [
+        BuyerGroup(
+            **vars(_group(s, BUYERS, "buyers", streams, *later)),
+            curve=curve,
+            arrivals=later,
+            one_off=s.one_off,
+            drift=s.drift,
+            volatility=s.volatility,
+        )
+        for s, curve, later in zip(segments, curves, arrivals, strict=True)
+    ]
     attributes = ("budget", "coverage_expected", "coverage_sensitivity", "epsilon_expected", "noise_sensitivity")
     columns = {
-        name: np.concatenate([getattr(s, name).draw(streams, f"buyers.{name}", s.count, s.segment) for s in segments])
+        name: np.concatenate(
+            [
+                getattr(s, name).draw(streams, f"buyers.{name}", s.count, s.segment, *later)
+                for s, later in zip(segments, arrivals, strict=True)
+            ]
+        )
         for name in attributes
     }
-    curves = [CURVES.resolve(s.curve) for s in segments]
-    stops = np.cumsum([s.count for s in segments])
-    for s, curve, stop in zip(segments, curves, stops.tolist(), strict=True):
-        for name, parameter in curve.parameters().items():
+    stops = np.cumsum([group.count for group in groups])
+    for s, group, stop in zip(segments, groups, stops.tolist(), strict=True):
+        for name, parameter in group.curve.parameters().items():
             attribute = s.curve_options.get(name, Attribute(constant=parameter.default))
             values = columns.setdefault(column(name), np.zeros(stops[-1]))
-            values[stop - s.count : stop] = attribute.draw(streams, f"buyers.curve.{name}", s.count, s.segment)
-    groups = [
-        BuyerGroup(**vars(_group(s, BUYERS, "buyers", streams)), curve=curve)
-        for s, curve in zip(segments, curves, strict=True)
-    ]
+            role = f"buyers.curve.{name}"
+            values[stop - group.count : stop] = attribute.draw(streams, role, s.count, s.segment, *group.arrivals)
+    if any(s.turnover for s in segments):
+        times = [
+            draw_times(s.count, later, s.stay, streams, s.segment) for s, later in zip(segments, arrivals, strict=True)
+        ]
+        columns["arrived"], columns["left"] = (np.concatenate(part) for part in zip(*times, strict=True))
+        columns["served"] = np.zeros(stops[-1], dtype=bool)
     return BuyerPopulation(model, groups, columns, first_id)

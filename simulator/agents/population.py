@@ -11,7 +11,6 @@ import mesa
 import numpy as np
 
 from simulator.registry import Described
-from simulator.streams import SMALLEST_UNIFORM
 
 #: Up to this many agents get their objects at construction, more only when they are touched.
 EAGER = 10_000
@@ -188,10 +187,13 @@ class Rows:
         if self._drawn.get("round") != model.round:
             self._drawn = {"round": model.round}
         if role not in self._drawn:
-            name = f"{type(self.population).__name__}.{role}"
-            generator = model.streams.generator(name, round=model.round, segment=self.segment)
-            self._drawn[role] = np.maximum(generator.random(len(self)), SMALLEST_UNIFORM)
+            self._drawn[role] = self._draw(f"{type(self.population).__name__}.{role}")
         return self._drawn[role]
+
+    def _draw(self, role: str) -> np.ndarray:
+        """Random numbers of a role in this round, one a row."""
+        model = self.population.model
+        return model.streams.uniforms(role, len(self), round=model.round, segment=self.segment)
 
     @property
     def agents(self) -> list[Any]:

@@ -145,6 +145,6 @@ class Exp3(GridLearner):
 
     def learn(self, sales: Receipts) -> None:
         """Add each posted price's revenue, as a share of the most possible, over the probability of posting it."""
-        earned = sales.revenue / (self.highest * len(sales.versions))
+        earned = sales.revenue / (self.highest * max(len(sales.versions), 1))
         rate = self._explore / len(self._cover)
         self._log_weights[self._posted] += rate * earned / self._shares[self._posted]

@@ -49,7 +49,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     # counts
     ("rounds", 0, ["rounds", "greater than or equal to 1", "input_value=0"]),
     ("rounds", 2.5, ["rounds", "2.5"]),
-    ("buyers.0.count", 0, ["buyers.0.count", "greater than or equal to 1", "input_value=0"]),
+    ("buyers.0.count", 0, ["buyers.0", "count: found 0 in a segment without arrivals"]),
     ("owners.1.count", -1, ["owners.1.count", "input_value=-1"]),
     # epsilons and delta
     ("broker.epsilons", [-0.5, 1.0], ["broker.epsilons", "positive", "-0.5"]),
