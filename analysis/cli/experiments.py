@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from scenarios.store import Results
     from simulator.config import MarketConfig
 
+#: Replicates before which --until-ci does not stop, and at which it gives up.
+MINIMUM, MAXIMUM = 20, 1000
+
 
 @app.command()
 def run(
@@ -67,11 +70,17 @@ def run(
         str | None, typer.Option(help="The metric that --until-ci is about; by default the scenario's first.")
     ] = None,
     min_replicates: Annotated[
-        int, typer.Option(min=2, metavar="N", help="With --until-ci: replicates before which it does not stop.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            min=2, metavar="N", help=f"With --until-ci: replicates before which it does not stop, by default {MINIMUM}."
+        ),
+    ] = None,
     max_replicates: Annotated[
-        int, typer.Option(min=2, metavar="N", help="With --until-ci: replicates at which it gives up.")
-    ] = 1000,
+        int | None,
+        typer.Option(
+            min=2, metavar="N", help=f"With --until-ci: replicates at which it gives up, by default {MAXIMUM:,}."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     report: Annotated[bool, typer.Option(help="Write figures and report.html at the end.")] = True,
     dry_run: Annotated[
@@ -225,13 +234,15 @@ def rerun(
 
 
 def _stopping_rule(
-    experiment: Experiment, width: float | None, metric: str | None, minimum: int, maximum: int
+    experiment: Experiment, width: float | None, metric: str | None, least: int | None, most: int | None
 ) -> StoppingRule | None:
     """What --until-ci and the options that go with it ask for."""
     if width is None:
-        if metric is not None:
-            raise InputError(f"--metric: found {metric!r} without --until-ci; allowed with it only")
+        for flag, value in (("--metric", metric), ("--min-replicates", least), ("--max-replicates", most)):
+            if value is not None:
+                raise InputError(f"{flag}: found {value!r} without --until-ci; allowed with it only")
         return None
+    minimum, maximum = MINIMUM if least is None else least, MAXIMUM if most is None else most
     from analysis.stopping import StoppingRule
     from scenarios.experiment import DEFAULT_METRICS
     from simulator.log import ROUND_METRICS

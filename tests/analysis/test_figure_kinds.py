@@ -99,7 +99,7 @@ def test_where_nothing_is_swept_there_is_one_line(unswept):
 @pytest.mark.parametrize(
     ("kind", "flags", "says"),
     [
-        ("bars", {}, r"KIND: found 'bars'; allowed are means, lines, samples, heat-map"),
+        ("bars", {}, r"KIND: found 'bars'; allowed are means, lines, samples, sensitivity, heat-map"),
         ("lines", {"y": PRICING}, "--y: found 'broker.pricing'; the figure 'lines' takes --metric, --x, --by, --panel"),
         ("welfare", {"metric": "revenue"}, "--metric: found 'revenue'; the figure 'welfare' takes --by"),
         ("heat-map", {"x": "seed"}, f"--x: found 'seed'; allowed are the swept parameters: {', '.join(SWEEP)}"),

@@ -306,15 +306,35 @@ def test_origins_that_cast_doubt_are_told(made_up):
     assert told(results) == []
 
 
+def stopping(replicates, *, reached):
+    rule = {"metric": "revenue", "width": 0.1, "minimum": 5, "maximum": replicates}
+    return {**rule, "replicates": replicates, "widest": 0.09 if reached else 0.3, "at": "low", "reached": reached}
+
+
 def test_stopping_by_width_is_told(made_up):
     results = made_up(sweep={}, replicates=8)
-    results.provenance |= {"git": None, "stopping": {"metric": "revenue", "width": 0.01, "minimum": 5, "replicates": 8}}
+    results.provenance |= {"git": None, "stopping": stopping(8, reached=True)}
     (text,) = told(results)
-    assert text.startswith(
-        "Replicates were added until the 95% interval of revenue was as narrow as 0.010, and at least 5"
-    )
-    assert "it took 8" in text
-    assert "slightly optimistic" in text
+    assert "5 or more" in text
+    assert "Stopped by width after 8 replicates" in text
+    assert "9.00% of its mean at low, 10.00% or less was asked for" in text
+    assert text.endswith("less often than 95% of the time.")
+
+
+def test_a_width_that_was_not_reached_is_not_said_to_be(made_up):
+    results = made_up(sweep={}, replicates=8)
+    results.provenance |= {"git": None, "stopping": stopping(8, reached=False)}
+    (text,) = told(results)
+    assert "Stopped at the maximum of 8 replicates" in text
+    assert "30.00% of its mean at low, not the 10.00% asked for" in text
+
+
+def test_stopping_is_told_as_past_where_the_study_grew_since(made_up):
+    results = made_up(sweep={}, replicates=8)
+    results.provenance |= {"git": None, "stopping": stopping(6, reached=True)}
+    (text,) = told(results)
+    assert "Stopped by width after 6 replicates" in text
+    assert text.endswith("The study has been extended to 8 replicates since.")
 
 
 def test_a_report_of_what_is_there_so_far(made_up):
@@ -333,10 +353,11 @@ def test_no_two_of_many_lines_look_alike():
     assert len(looks) == 64
 
 
-def test_titles_and_errors_are_escaped(made_up):
-    results = made_up(sweep={}, title="<script>alert(1)</script>", replicates=1, rounds=1, tables=["rounds"])
-    results.plan = pd.concat([results.plan, results.plan.assign(run=1, replicate=1, status="failed", error="<b>")])
-    page = write_report(results).read_text(encoding="utf-8")
-    assert "<script>" not in page
-    assert "<b>" not in page
-    assert "&lt;b&gt;" in page
+def test_titles_values_and_errors_are_escaped(made_up):
+    sweep = {PRICING: ["low", "<i>"]}
+    results = made_up(sweep=sweep, title="<script>alert(1)</script>", replicates=1, rounds=1, tables=["rounds"])
+    results.plan = pd.concat([results.plan, results.plan.assign(run=2, replicate=1, status="failed", error="<b>")])
+    page = write_report(results, question(results, metrics=("revenue",))).read_text(encoding="utf-8")
+    for text in ("<script>", "<b>", "<i>"):
+        assert text not in page
+        assert text.replace("<", "&lt;").replace(">", "&gt;") in page

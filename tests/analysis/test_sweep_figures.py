@@ -280,6 +280,8 @@ def test_the_figure_of_sensitivity_shows_salibs_indices(analysed, sampling):
             found = sobol.analyze(problem, values, calc_second_order=False, num_resamples=10, seed=1)
             for bars, name in zip(axes.containers, ("S1", "ST"), strict=True):
                 np.testing.assert_allclose(bars.lines[0].get_xdata().astype(float), found[name])
+                np.testing.assert_allclose(bars.lines[0].get_ydata().astype(float), [1, 0], atol=0.2)
+            assert figure.axes[0].get_yticks().tolist() == [1, 0]  # from the top
             assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
                 "modest noise sensitivity",
                 "commission",
@@ -377,6 +379,11 @@ def check_legible(figure):
                     (label.get_window_extent(renderer) for label in labels), key=lambda box: getattr(box, low)
                 )
                 assert all(getattr(a, high) <= getattr(b, low) + 1 for a, b in itertools.pairwise(boxes)), labels
+    for part in filter(None, (figure._supxlabel, figure._supylabel, figure._suptitle)):
+        box = part.get_window_extent(renderer)
+        assert min(box.x0, box.y0) >= -1, part
+        assert box.x1 <= figure.bbox.width + 1, part
+        assert box.y1 <= figure.bbox.height + 1, part
     for legend in figure.legends:
         box = legend.get_window_extent(renderer)
         assert min(box.x0, box.y0) >= 0
@@ -389,7 +396,7 @@ def test_every_kind_is_legible_whatever_the_names(results, unswept, sampled, ana
     before = dict(mpl.rcParams)
     axes = {"x": SPREAD, "y": PRICING, "by": PRICING, "panel": COMMISSION}
     takes = KINDS[kind].takes
-    metric = "regret" if "metric" in takes else None  # the longest name
+    metric = "epsilon_composed_max" if "metric" in takes else None  # the longest label
     named = {flag: name if flag in takes else None for flag, name in axes.items()}
     asked = {"metric": metric, "baseline": None, **named}
     if kind == "sensitivity":

@@ -92,6 +92,8 @@ def test_it_gives_up_at_the_maximum_and_says_so(scenario):
         (["--until-ci", "nan"], "--until-ci: found nan"),
         (["--until-ci", "0.1", "--metric", "revenu"], "--metric: found 'revenu'; allowed are"),
         (["--metric", "revenue"], "--metric: found 'revenue' without --until-ci"),
+        (["--min-replicates", "5"], "--min-replicates: found 5 without --until-ci"),
+        (["--max-replicates", "50"], "--max-replicates: found 50 without --until-ci"),
         (["--until-ci", "0.1", "--max-replicates", "10"], "--max-replicates: found 10; allowed is at least"),
     ],
 )
