@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.compare import parameter_label
 from analysis.intervals import holm, paired_p_value, t_quantile
-from scenarios.design import level
+from scenarios.design import shown_levels
 from scenarios.errors import InputError
 from scenarios.experiment import Experiment
 from scenarios.store import Results
@@ -64,9 +64,7 @@ def parameters(experiment: Experiment) -> dict[str, Parameter]:
     found = {}
     for name, swept in experiment.sweep.items():
         # A list that is zipped with another may hold a value twice.
-        shown = list(dict.fromkeys(level(value) for value in swept)) if isinstance(swept, list) else []
-        if any(isinstance(value, str) for value in shown):  # the plan's column is text then
-            shown = list(map(str, shown))
+        shown = dict.fromkeys(shown_levels(swept) if isinstance(swept, list) else [])
         together = next((group for group in experiment.design.zip if name in group), (name,))
         found[name] = Parameter(name, tuple(shown), together)
     return found

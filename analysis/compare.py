@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.intervals import estimate, holm, paired_p_value
-from scenarios.design import level
+from scenarios.design import shown_levels
 from scenarios.errors import InputError
 from scenarios.experiment import DEFAULT_METRICS
 from scenarios.store import Results
@@ -124,15 +124,15 @@ def question(
         raise InputError(f"--by: found {by!r}, which is a range; allowed are the swept lists: {swept}")
     if by not in experiment.levels:
         raise InputError(f"--by: found {by!r}; allowed are the swept lists: {swept}")
-    levels = tuple(dict.fromkeys(results.plan.sort_values("point")[by].tolist()))
-    # A list that is zipped with others may hold a value twice.
-    swept_values = list(dict.fromkeys(level(value) for value in experiment.levels[by]))
+    # By the scenario, as the plan has values last that were added last.
+    shown = shown_levels(experiment.levels[by])
+    levels = tuple(dict.fromkeys(shown))  # a list that is zipped with others may hold a value twice
     if baseline is not None:
         position = _position(baseline, levels)
         if position is None:
             raise InputError(f"--baseline: found {baseline!r}; allowed are {', '.join(map(str, levels))}")
     elif scenario is not None and scenario.by == by:
-        position = swept_values.index(level(scenario.baseline))
+        position = levels.index(shown[experiment.levels[by].index(scenario.baseline)])
     else:
         position = 0
     return Question(by, levels, levels[position], check_metrics(results, metrics))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import integrate, special, stats
 
-from analysis.compare import METRICS, Question, replicate_means, sample_at
+from analysis.compare import METRICS, Question, metric_label, replicate_means, sample_at
 from analysis.intervals import CONFIDENCE, t_half_width, t_quantile
 from analysis.tables import Table, number
 from scenarios.errors import InputError
@@ -144,7 +144,8 @@ def paired_power(effect: float, n: int, level: float) -> float:
 
     low, high = np.log(stats.chi2.ppf([1e-14, 1 - 1e-14], df) / df) / 2
     edge = min(max(math.log(max(shift, 1) / critical), low), high)  # about where finding turns into missing
-    return float(sum(integrate.quad(found_at, a, b, limit=200)[0] for a, b in ((low, edge), (edge, high))))
+    total = sum(integrate.quad(found_at, a, b, limit=200)[0] for a, b in ((low, edge), (edge, high)))
+    return min(float(total), 1.0)
 
 
 def sigma_bound(sample: np.ndarray) -> float:
@@ -260,13 +261,12 @@ def power_tables(needs: pd.DataFrame, asked: Question, goal: Goal) -> list[Table
     """
     tables = []
     for (metric, kind), rows in needs.groupby(["metric", "kind"], sort=False):
-        label, unit = METRICS.get(str(metric), (str(metric), ""))
-        unit = unit and f" ({unit})"
+        heading = metric_label(str(metric))
+        if kind == "difference":
+            heading = f"{METRICS.get(str(metric), (str(metric), ''))[0]}, difference to {asked.baseline}"
         cells = {
-            asked.label or "": rows["level"].astype(str),
-            f"{label}{unit}" if kind == "mean" else f"{label}, difference to {asked.baseline}": rows["estimate"].map(
-                number
-            ),
+            asked.label: rows["level"].astype(str),
+            heading: rows["estimate"].map(number),
             "standard deviation": rows["sd"].map(number),
             "half-width now": [
                 number(half) + (f" ({share:.1%})" if math.isfinite(share) else "")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.compare import METRICS, Question, replicate_means
+from analysis.compare import Question, metric_label, replicate_means
 from analysis.intervals import CONFIDENCE, MIN_BOOTSTRAP, RESAMPLES, holm, paired_p_value, t_half_width
 from analysis.tables import Table, interval, p_value
 from scenarios.errors import InputError
@@ -139,8 +139,9 @@ def bootstrap_ranks(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.n
     for start in range(0, RESAMPLES, BLOCK):
         draws = rng.multinomial(n, np.full(n, 1 / n), size=min(BLOCK, RESAMPLES - start))
         means = np.round(draws @ samples / (n * scale), 12)
-        better.append(stats.rankdata(-means, method="min", axis=1))
-        worse.append(stats.rankdata(-means, method="max", axis=1))
+        own, others = means[:, :, None], means[:, None, :]
+        better.append(1 + (others > own).sum(axis=2))  # ties have the better rank here...
+        worse.append(k - (others < own).sum(axis=2))  # ...and the worse one here
         leads = better[-1] == 1
         best += (leads / leads.sum(axis=1, keepdims=True)).sum(axis=0)
     tail = (1 - CONFIDENCE) / 2
@@ -200,13 +201,12 @@ def ranking_tables(ranking: pd.DataFrame, asked: Question, replicates: int) -> l
     """
     tables = []
     for metric, rows in ranking.groupby("metric", sort=False):
-        label, unit = METRICS.get(str(metric), (str(metric), ""))
         used = int(rows["replicates"].iloc[0])
         cells = pd.DataFrame(
             {
                 asked.label: rows["level"].astype(str),
                 "rank": rows["rank"],
-                label + (f" ({unit})" if unit else ""): list(map(interval, rows["mean"], rows["low"], rows["high"])),
+                metric_label(str(metric)): list(map(interval, rows["mean"], rows["low"], rows["high"])),
                 "group": rows["letters"],
                 "p to first (Holm)": list(map(p_value, rows["p_best"])),
                 "rank interval": [

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.compare import METRICS, run_means
+from analysis.compare import METRICS, metric_label, run_means
 from analysis.intervals import t_quantile
 from analysis.tables import Table, number
+from scenarios.design import shown_levels
 from scenarios.errors import InputError
 from scenarios.store import Results
 
@@ -33,7 +35,7 @@ class Model:
     on : tuple of str
         Swept parameters.
     baselines : mapping of str to str
-        The value of a parameter that the others are dummies against; by default the first.
+        The value of a parameter that the others are dummies against; by default the first of the sweep.
     logs : tuple of str
         Metrics and numeric parameters that are taken in natural logarithms.
     interactions : bool
@@ -91,6 +93,7 @@ def regress(results: Results, model: Model) -> tuple[pd.DataFrame, pd.DataFrame]
     for parameter in model.on:
         if parameter not in swept:
             raise InputError(f"--on: found {parameter!r}; allowed are the swept parameters: {', '.join(swept)}")
+    model = replace(model, baselines=_baselines(results, model))
     runs = run_means(results, model.metrics)
     strange = [name for name in model.logs if name not in (*model.metrics, *model.on)]
     if strange:
@@ -100,14 +103,32 @@ def regress(results: Results, model: Model) -> tuple[pd.DataFrame, pd.DataFrame]
         defined = runs[runs[metric].notna()]
         alone = defined.groupby("replicate")["run"].transform("size") == 1  # nothing to compare it with
         defined = defined[~alone]
-        estimates, fit = _fit(defined, metric, model)
+        estimates, fit = fit_runs(defined, metric, model)
         coefficients.append(estimates)
         fits.append({"metric": metric, "left_out": len(results.plan) - len(defined), **fit})
     order = ["metric", "runs", "left_out", "replicates", "mean", "r2_within"]
     return pd.concat(coefficients, ignore_index=True), pd.DataFrame(fits)[order]
 
 
-def _fit(runs: pd.DataFrame, metric: str, model: Model) -> tuple[pd.DataFrame, dict[str, float]]:
+def fit_runs(runs: pd.DataFrame, metric: str, model: Model) -> tuple[pd.DataFrame, dict[str, float]]:
+    """The regression of one metric; see `regress`.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Columns `point`, `replicate`, the parameters and the metric, which is defined in every row.
+    metric : str
+        What is explained.
+    model : Model
+        By what.
+
+    Returns
+    -------
+    coefficients : DataFrame
+        One row a term.
+    fit : dict
+        Numbers of `runs` and `replicates`, `mean` and `r2_within`.
+    """
     replicates = runs["replicate"].nunique()
     if replicates < 2:
         raise InputError(
@@ -130,17 +151,22 @@ def _fit(runs: pd.DataFrame, metric: str, model: Model) -> tuple[pd.DataFrame, d
     groups = runs["replicate"].to_numpy()
     clusters = {"groups": groups, "use_correction": False}
     fit = OLS(within_y.to_numpy(), within.to_numpy()).fit(cov_type="cluster", cov_kwds=clusters)
-    se = fit.bse * np.sqrt(replicates / (replicates - 1))
+    # A variance of nothing may come out below 0.
+    se = np.sqrt(np.diag(fit.cov_params()).clip(min=0) * replicates / (replicates - 1))
+    # Where a parameter does nothing in any replicate, what is left of both is due to rounding.
+    effect = within.abs().max().to_numpy() / y.abs().max()
+    idle = (np.abs(fit.params) * effect <= NOTHING) & (se * effect <= math.sqrt(NOTHING) / 10)
+    estimate, se = np.where(idle, 0.0, fit.params), np.where(idle, 0.0, se)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = fit.params / se
+        t = np.where(idle, 0.0, estimate / se)
     estimates = pd.DataFrame(
         {
             "metric": metric,
             "term": terms.columns,
-            "estimate": fit.params,
+            "estimate": estimate,
             "se": se,
-            "low": fit.params - t_quantile(replicates) * se,
-            "high": fit.params + t_quantile(replicates) * se,
+            "low": estimate - t_quantile(replicates) * se,
+            "high": estimate + t_quantile(replicates) * se,
             "t": t,
             "p_value": 2 * stats.t.sf(np.abs(t), replicates - 1),
         }
@@ -210,14 +236,15 @@ def regression_tables(
     """
     columns, of_metric = {}, {fit["metric"]: fit for fit in fits.to_dict("records")}
     for metric, rows in coefficients.groupby("metric", sort=False):
-        label, unit = METRICS.get(str(metric), (str(metric), ""))
-        heading = f"log {label}" if metric in model.logs else label + (f" ({unit})" if unit else "")
+        heading = metric_label(str(metric))
+        if metric in model.logs:
+            heading = f"log {METRICS.get(str(metric), (str(metric), ''))[0]}"
         cells = []
         for estimate, se, low, high in rows[["estimate", "se", "low", "high"]].to_numpy():
             spread = f"({_digits(se)})" if standard_errors else f"[{_digits(low)}, {_digits(high)}]"
             cells += [_digits(estimate), spread]
         fit = of_metric[metric]
-        foot = ["yes", number(fit["mean"]), f"{fit['r2_within']:.3f}", str(fit["runs"]), str(fit["replicates"])]
+        foot = ["yes", number(fit["mean"]), f"{fit['r2_within']:.3f}", f"{fit['runs']:,}", f"{fit['replicates']:,}"]
         columns[heading] = cells + foot
     terms = dict.fromkeys(coefficients["term"])
     below = ["Effects of replicates", "Mean of the metric", "R2 within replicates", "Runs", "Replicates"]
@@ -233,12 +260,7 @@ def _notes(results: Results, model: Model, fits: pd.DataFrame, standard_errors: 
         f"{below}: clustered by replicate, t with {degrees} degree{'s' * (degrees != '1')} of freedom "
         "(replicates less one); for the design points of this experiment.",
     ]
-    words = {
-        parameter: model.baselines.get(parameter, levels[0])
-        for parameter in model.on
-        if not pd.api.types.is_numeric_dtype(results.plan[parameter])
-        and (levels := results.plan.sort_values("point")[parameter].tolist())
-    }
+    words = _baselines(results, model)
     if words:
         notes.append("Baseline: " + ", ".join(f"{name} = {value}" for name, value in words.items()) + ".")
     if model.standardise:
@@ -247,8 +269,16 @@ def _notes(results: Results, model: Model, fits: pd.DataFrame, standard_errors: 
         notes.append("Numeric parameters are taken from their mean over the runs.")
     for metric, left_out in zip(fits["metric"], fits["left_out"], strict=True):
         if left_out:
-            notes.append(f"{left_out} runs are left out, failed, not done or without {metric}.")
+            runs = "1 run is" if left_out == 1 else f"{left_out:,} runs are"
+            notes.append(f"{runs} left out, failed, not done or without {metric}.")
     return tuple(notes)
+
+
+def _baselines(results: Results, model: Model) -> dict[str, str]:
+    """Baselines of all parameters of words: those chosen, and the first of the sweep of others."""
+    levels = results.experiment.levels
+    first = {name: shown_levels(levels[name])[0] for name in model.on if name in levels}
+    return {name: value for name, value in first.items() if isinstance(value, str)} | dict(model.baselines)
 
 
 def _logged(values: pd.Series, name: str, model: Model) -> pd.Series:

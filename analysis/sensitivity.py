@@ -38,8 +38,8 @@ def sensitivity(results: Results, metrics: tuple[str, ...]) -> pd.DataFrame:
     - `sampling = "morris"`: mean (mu), mean absolute (mu*) and standard deviation (sigma) of elementary effects: how
       the metric changes with a step of a parameter, scaled to the whole of its range in probability.
 
-    Intervals are SALib's, of a bootstrap over base samples or trajectories: they hold that ranges were sampled, not
-    that replicates were. The bootstrap's stream has the metric's name, so every analysis gives the same intervals.
+    Intervals are SALib's, of a bootstrap over base samples or trajectories: they account for the sampling of the
+    ranges, not of the replicates. The bootstrap's stream has the metric's name, so every analysis gives the same ones.
 
     Returns
     -------
@@ -176,7 +176,7 @@ def _notes(metric: str, rows: pd.DataFrame) -> list[str]:
     label, unit = METRICS.get(metric, (metric, ""))
     samples, points, replicates = (int(rows[name].iloc[0]) for name in ("samples", "points", "replicates"))
     averaged = f"{points:,} design points, averaged over {replicates:,} replicate{'s' * (replicates != 1)}."
-    own = "They hold that the ranges were sampled, not that the replicates were."
+    own = "They account for the sampling of the ranges, not of the replicates."
     if "S1" in rows:
         wide = max((rows[f"{name}_high"] - rows[name]).max() for name in ("S1", "ST"))
         notes = [
@@ -184,10 +184,10 @@ def _notes(metric: str, rows: pd.DataFrame) -> list[str]:
             "S1: what a parameter explains alone; ST: what goes if all others are known, interactions included.",
             f"95% intervals by SALib's bootstrap of the base samples, {RESAMPLES} resamples. {own}",
         ]
-        if (rows[["S1", "ST"]] < 0).any(axis=None):
-            notes.append("Indices below 0 are sampling noise: the true ones are not negative.")
+        if (rows[["S1", "ST"]] < 0).any(axis=None) or (rows["S1"] > rows["ST"]).any():
+            notes.append("Indices below 0, and S1 above ST, are sampling noise: no true ones are so.")
         if wide > WIDE_INDEX:
-            notes.append(f"Warning: intervals are as wide as +-{wide:.2f}; more points (design.points) narrow them.")
+            notes.append(f"Warning: intervals are as wide as ±{wide:.2f}; more points (design.points) narrow them.")
         return notes
     wide = (rows["mu_star_high"] - rows["mu_star"]).max() / rows["mu_star"].max()
     notes = [
@@ -198,7 +198,7 @@ def _notes(metric: str, rows: pd.DataFrame) -> list[str]:
     ]
     if wide > WIDE_EFFECT:
         notes.append(
-            f"Warning: intervals are as wide as +-{wide:.0%} of the largest effect; more trajectories (design.points) "
+            f"Warning: intervals are as wide as ±{wide:.0%} of the largest effect; more trajectories (design.points) "
             "narrow them."
         )
     return notes

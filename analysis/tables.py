@@ -294,7 +294,9 @@ def _heading(name: str, column: pd.Series, side: str) -> str:
     lines = textwrap.wrap(name, width, break_long_words=False, break_on_hyphens=False)
     if len(lines) < 2:
         return latex_text(name)
-    return rf"\shortstack[{side}]{{" + r"\\".join(f"{{}}{latex_text(line)}" for line in lines) + "}"
+    # A line may begin with a bracket, which would be an argument of the line's end before it.
+    broken = r"\\".join(f"{{}}{latex_text(line)}" for line in lines)
+    return rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{broken}\end{{tabular}}"
 
 
 def _intervals(rows: pd.DataFrame, mean: str, low: str, high: str) -> list[str]:

@@ -134,9 +134,8 @@ def plan(experiment: Experiment) -> pd.DataFrame:
     frame["sample"] = frame["point"] // grid
     frame["replicate"] = numbers // len(points)
     for key, swept in experiment.sweep.items():
-        column = pd.Series([point[key] for point in points])
-        if isinstance(swept, list):
-            column = _shown(swept, column)
+        values = [point[key] for point in points]
+        column = pd.Series(shown_levels(values) if isinstance(swept, list) else values)
         frame[key] = column.to_numpy()[frame["point"]]
     return frame.assign(status="pending", error="", seconds=float("nan"))
 
@@ -171,6 +170,12 @@ def level(value: Any) -> str | float | int:
     return value if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(value)
 
 
+def shown_levels(values: list[Any]) -> list[str | float | int]:
+    """The values of a swept list as the plan shows them, by `level`; beside texts numbers are texts as well."""
+    shown = [level(value) for value in values]
+    return [str(value) for value in shown] if any(isinstance(value, str) for value in shown) else shown
+
+
 def _axes(experiment: Experiment) -> list[list[dict[str, Any]]]:
     """Lists that are swept, zipped ones as one, at the place of the first of them."""
     axes, seen = [], set()
@@ -190,9 +195,3 @@ def _drawn(experiment: Experiment, name: str, u: np.ndarray) -> list[float] | li
     # Morris' trajectories reach the ends of a range; SciPy's quantile at 0 of a discrete one is below its lower end.
     values = np.where(u == 0, attribute.support()[0], values)
     return [int(value) for value in values] if attribute.discrete else [float(value) for value in values]
-
-
-def _shown(values: list[Any], column: pd.Series) -> pd.Series:
-    shown = [level(value) for value in values]
-    numbers = not any(isinstance(value, str) for value in shown)
-    return column.map(level) if numbers else column.map(lambda value: str(level(value)))

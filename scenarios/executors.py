@@ -263,7 +263,7 @@ def _dask(place: str) -> Iterator[Crew]:
         ) from None
     _check_scheduler(place)
     client = Client(f"tcp://{place}", set_as_default=False, timeout=PATIENCE)
-    # A lost connection is told by the tasks, which are given up.
+    # What it has to say of a lost connection is told in one sentence, by the tasks that are given up.
     logger = logging.getLogger("distributed.client")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -273,8 +273,10 @@ def _dask(place: str) -> Iterator[Crew]:
 
         def workers() -> int:
             nonlocal count, counted
-            if time.monotonic() - counted >= KNOWN_FOR and client.status == "running":
-                count, counted = sum(client.nthreads().values()), time.monotonic()
+            if time.monotonic() - counted >= KNOWN_FOR:
+                counted = time.monotonic()
+                with suppress(OSError):
+                    count = sum(client.nthreads().values())
             return count
 
         yield Crew(

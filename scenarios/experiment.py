@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -66,6 +67,15 @@ def _swept(raw: object) -> list[Any] | Attribute:
         f"found {raw!r}; allowed are a list of at least one value, or a range as a SciPy distribution, "
         "such as { dist = 'uniform', loc = 0, scale = 1 }"
     )
+
+
+def _alike(value: Any) -> str:
+    """The same for values that the plan of runs cannot tell apart, such as 1, 1.0 and "1"."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    try:
+        return repr(json.loads(text, parse_int=float))
+    except ValueError:
+        return repr(text)
 
 
 #: What a parameter is swept over.
@@ -185,11 +195,12 @@ class Experiment(MarketConfig):
                 raise ValueError(f"design.zip: found {found}; allowed are lists of the same length")
         zipped = {name for group in self.design.zip for name in group}
         for group in (*self.design.zip, *((key,) for key in self.levels if key not in zipped)):
-            shown = [", ".join(map(repr, values)) for values in zip(*(self.levels[key] for key in group), strict=True)]
-            twice = [value for value in shown if shown.count(value) > 1]
+            values = list(zip(*(self.levels[key] for key in group), strict=True))
+            same = [tuple(map(_alike, own)) for own in values]
+            twice = [own for own, alike in zip(values, same, strict=True) if same.count(alike) > 1]
             if twice:
                 raise ValueError(
-                    f"sweep: found the value {twice[0]} of {', '.join(map(repr, group))} twice; "
+                    f"sweep: found the value {', '.join(map(repr, twice[-1]))} of {', '.join(map(repr, group))} twice; "
                     "every design point needs its own"
                 )
         return self
@@ -234,6 +245,10 @@ class Experiment(MarketConfig):
     def ranges(self) -> dict[str, Attribute]:
         """Parameters swept over ranges, with their distributions."""
         return {key: swept for key, swept in self.sweep.items() if not isinstance(swept, list)}
+
+    def with_replicates(self, replicates: int) -> Experiment:
+        """The same experiment with another number of replicates."""
+        return self.model_copy(update={"replicates": replicates})
 
     def scenario(self) -> dict[str, Any]:
         """The scenario as resolved, with all defaults, in JSON types."""

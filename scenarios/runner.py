@@ -20,7 +20,7 @@ import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from scenarios.design import markets
-from scenarios.errors import RunError
+from scenarios.errors import InputError, RunError
 from scenarios.executors import Crew, Serial, Task, WorkerDied, in_parallel, open_crew
 from scenarios.lock import sole_use
 from scenarios.store import Results, write_parquet
@@ -42,7 +42,7 @@ DIED = "its worker process died"
 _turn = threading.RLock()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One run to do: its number, its market and its replicate."""
 
@@ -165,10 +165,13 @@ def run_experiment(
     Raises
     ------
     InputError
-        If another process works on the folder, or there is no such executor.
+        If another process works on the folder, there is no such executor, or a number is below 1.
     RunError
         If `max_failures` runs have failed, the folder cannot be written, or the executor breaks.
     """
+    for name, number in (("workers", workers), ("max_failures", max_failures)):
+        if number is not None and number < 1:
+            raise InputError(f"{name}: found {number}; allowed is 1 or more")
     with sole_use(results.folder), open_crew(executor, workers) as crew:
         with _writing(results.folder):
             _prepare(results)

@@ -150,7 +150,8 @@ class Results:
             kept = pd.read_parquet(part) if _readable(part) else pd.DataFrame({"run": []})
             kept = kept[~kept["run"].isin(runs["run"])]
             # Runs may succeed with nothing to say, as where nobody buys.
-            whole = [rows for rows in (kept, table) if len(rows)] or [table] * bool(len(table.columns))
+            whole = [rows for rows in (kept, table) if len(rows)]
+            whole = whole or [rows for rows in (table, kept) if len(rows.columns) > 1][:1]
             if whole:
                 part.parent.mkdir(exist_ok=True)
                 write_parquet(pd.concat(whole, ignore_index=True), part)
@@ -160,6 +161,11 @@ class Results:
         plan.update(runs.set_index("run"))
         write_parquet(plan.reset_index(), self.folder / "plan.parquet")
         self.plan = plan.reset_index()
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts about the whole study beside its scenario."""
+        self.provenance |= facts
+        _write_text(self.folder / "experiment.json", json.dumps(self.provenance, indent=2) + "\n")
 
     def write_traceback(self, run: int, text: str) -> None:
         """Keep the traceback of a failed run."""
@@ -314,6 +320,8 @@ def _whole(path: Path) -> Iterator[Path]:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         yield temporary
+        with temporary.open("rb+") as file:  # so that a power cut does not leave the name without the content
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,13 +26,17 @@ from analysis.cli.app import (
     split_names,
 )
 from analysis.cli.progress import Progress
-from analysis.cli.results import print_comparison, show_report
+from analysis.cli.show import print_comparison, show_report
 from scenarios.errors import InputError
 
 if TYPE_CHECKING:
+    from analysis.stopping import StoppingRule
     from scenarios.experiment import Experiment
     from scenarios.store import Results
     from simulator.config import MarketConfig
+
+#: Replicates before which --until-ci does not stop, and at which it gives up.
+MINIMUM, MAXIMUM = 20, 1000
 
 
 @app.command()
@@ -52,6 +57,29 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
     max_failures: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Stop when N runs have failed; by default all are done.")
+    ] = None,
+    until_ci: Annotated[
+        float | None,
+        typer.Option(
+            metavar="WIDTH",
+            help="Add replicates until half the width of a metric's 95% interval is this share of its mean or less, at "
+            "every compared value, such as 0.01.",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="The metric that --until-ci is about; by default the scenario's first.")
+    ] = None,
+    min_replicates: Annotated[
+        int | None,
+        typer.Option(
+            min=2, metavar="N", help=f"With --until-ci: replicates before which it does not stop, by default {MINIMUM}."
+        ),
+    ] = None,
+    max_replicates: Annotated[
+        int | None,
+        typer.Option(
+            min=2, metavar="N", help=f"With --until-ci: replicates at which it gives up, by default {MAXIMUM:,}."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     report: Annotated[bool, typer.Option(help="Write figures and report.html at the end.")] = True,
@@ -76,6 +104,8 @@ def run(
         dealer run my.toml --executor dask://10.0.0.5:8786
 
         dealer run my.toml --dry-run
+
+        dealer run my.toml --until-ci 0.02 --metric welfare
     """
     find_own_classes(scenario)
     from scenarios.design import markets
@@ -94,18 +124,29 @@ def run(
     if any(market.n_owners == 1 for market in checked):
         typer.echo("Note: owners: found 1 owner, so coverage is all or nothing and no owner competes.", err=True)
     folder = out or Path("results") / experiment.name
+    rule = _stopping_rule(experiment, until_ci, metric, min_replicates, max_replicates)
+    if rule is not None:
+        there = Results(folder).experiment.replicates if (folder / "experiment.json").exists() else 0
+        experiment = experiment.with_replicates(max(experiment.replicates, there, rule.minimum))
     if dry_run:
         _show_plan(experiment, checked, folder, crew)
         return
-    results = Results.create(folder, experiment)
-    _run(
-        results,
-        quiet=quiet,
-        executor=chosen,
-        workers=crew,
-        retry_failed=retry_failed,
-        max_failures=1 if fail_fast else max_failures,
-    )
+
+    def work(experiment: Experiment) -> Results:
+        results = Results.create(folder, experiment)
+        _run(
+            results,
+            quiet=quiet,
+            executor=chosen,
+            workers=crew,
+            retry_failed=retry_failed,
+            max_failures=1 if fail_fast else max_failures,
+        )
+        return results
+
+    results = work(experiment)
+    if rule is not None:
+        results = _until_narrow(results, rule, work)
     failed = results.plan[results.plan["status"] == "failed"]
     if len(failed):
         typer.echo(
@@ -121,7 +162,7 @@ def run(
             print_comparison(results, asked, asked.metrics[:1])
         if report:
             show_report(results, None, None)
-    if len(failed):
+    if len(failed) or (rule is not None and not results.provenance["stopping"]["reached"]):
         raise typer.Exit(FAILED)
 
 
@@ -190,6 +231,55 @@ def rerun(
         )
         raise typer.Exit(FAILED)
     typer.echo(f"The same as the experiment kept, bit by bit: {', '.join(opened.experiment.tables)}.")
+
+
+def _stopping_rule(
+    experiment: Experiment, width: float | None, metric: str | None, least: int | None, most: int | None
+) -> StoppingRule | None:
+    """What --until-ci and the options that go with it ask for."""
+    if width is None:
+        for flag, value in (("--metric", metric), ("--min-replicates", least), ("--max-replicates", most)):
+            if value is not None:
+                raise InputError(f"{flag}: found {value!r} without --until-ci; allowed with it only")
+        return None
+    minimum, maximum = MINIMUM if least is None else least, MAXIMUM if most is None else most
+    from analysis.stopping import StoppingRule
+    from scenarios.experiment import DEFAULT_METRICS
+    from simulator.log import ROUND_METRICS
+
+    if not (math.isfinite(width) and width > 0):
+        raise InputError(f"--until-ci: found {width:g}; allowed are numbers > 0, such as 0.01 for 1% of the mean")
+    if maximum < minimum:
+        raise InputError(f"--max-replicates: found {maximum}; allowed is at least --min-replicates, {minimum}")
+    chosen = metric or (experiment.comparison.metrics if experiment.comparison else DEFAULT_METRICS)[0]
+    if chosen not in ROUND_METRICS:
+        raise InputError(f"--metric: found {chosen!r}; allowed are {', '.join(ROUND_METRICS)}")
+    return StoppingRule(chosen, width, minimum, maximum)
+
+
+def _until_narrow(results: Results, rule: StoppingRule, work: Callable[[Experiment], Results]) -> Results:
+    """Add replicates until the rule says to stop, and keep why it did."""
+    from analysis.stopping import in_words, next_replicates, samples, stopped, widest
+    from scenarios.errors import RunError
+
+    while True:
+        found, replicates = samples(results, rule.metric), results.experiment.replicates
+        try:
+            more = next_replicates(found, replicates, rule)
+        except RunError as error:
+            typer.echo(f"Error: {error}.", err=True)
+            raise typer.Exit(FAILED) from None
+        if more == replicates:
+            break
+        width = widest(found)[1]
+        typer.echo(
+            f"{replicates} replicates: half-width {width:.2%} of the mean, not {rule.width:.2%}; {more} are next."
+        )
+        results = work(results.experiment.with_replicates(more))
+    done = stopped(found, replicates, rule)
+    results.note(stopping=done)
+    typer.echo(in_words(done))
+    return results
 
 
 def _run(results: Results, *, quiet: bool, retry_failed: bool, **how: Any) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,11 +18,8 @@ from analysis.cli.app import (
     split_names,
 )
 from analysis.cli.output import Caption, Format, Label, Out, Output, Style
+from analysis.cli.show import show_report
 from scenarios.errors import InputError
-
-if TYPE_CHECKING:
-    from analysis.compare import Question
-    from scenarios.store import Results
 
 
 @app.command("compare")
@@ -77,11 +73,13 @@ def export(
     tables: Annotated[
         str | None, typer.Option(metavar="TABLE,...", help="Tables to write; by default the plan and all there are.")
     ] = None,
+    csv: Annotated[bool, typer.Option("--csv/--parquet", help="A CSV file, or a Parquet file, a table.")] = True,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the files; by default RESULTS/csv.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the files; by default RESULTS/csv or RESULTS/parquet."),
     ] = None,
 ) -> None:
-    """Write the tables of an experiment as CSV files, the swept parameters beside every row.
+    """Write each table of an experiment into one file, the swept parameters beside every row.
 
     Numbers are written so that they read back as the same floats. Runs that are not done yet are left out.
 
@@ -89,48 +87,27 @@ def export(
     --------
         dealer export results/demo
 
-        dealer export results/demo --tables rounds --out tables
+        dealer export results/demo --tables rounds --parquet --out tables
     """
     opened = open_results(results)
+    from scenarios.store import write_parquet
+
     kept = ("plan", *opened.experiment.tables)
     wanted = kept if tables is None else split_names("--tables", tables)
     strange = [name for name in wanted if name not in kept]
     if strange:
         raise InputError(f"--tables: found {strange[0]!r}; allowed are {', '.join(kept)}")
-    folder = out or opened.folder / "csv"
+    kind = "csv" if csv else "parquet"
+    folder = out or opened.folder / kind
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in wanted:
             table = opened.plan if name == "plan" else opened.table(name)
-            table.to_csv(folder / f"{name}.csv", index=False)
-            typer.echo(f"{folder / f'{name}.csv'}: {len(table):,} rows")
+            file = folder / f"{name}.{kind}"
+            if csv:
+                table.to_csv(file, index=False)
+            else:
+                write_parquet(table, file)
+            typer.echo(f"{file}: {len(table):,} rows")
     except OSError as error:
         raise InputError(f"--out: {str(folder)!r} cannot be written: {error.strerror or error}") from None
-
-
-def show_report(results: Results, by: str | None, baseline: str | None, metrics: tuple[str, ...] = ()) -> None:
-    """Write the report, and say where it is."""
-    from analysis.compare import question
-    from analysis.report import write_report
-
-    levels, comparison = results.experiment.levels, results.experiment.comparison
-    if by is None and comparison is None and levels:
-        by = next(iter(levels))
-    asked = question(results, by, baseline, metrics) if levels or by is not None or baseline is not None else None
-    try:
-        page = write_report(results, asked, metrics)
-    except OSError as error:
-        raise InputError(f"results: the report cannot be written: {error}") from None
-    typer.echo(f"Report: {page}")
-
-
-def print_comparison(results: Results, asked: Question, metrics: Iterable[str]) -> None:
-    """The comparison's tables, one a metric, for the terminal."""
-    from dataclasses import replace
-
-    from analysis.compare import compare
-    from analysis.tables import comparison_tables, render
-
-    asked = replace(asked, metrics=tuple(metrics))
-    rows = compare(results, asked)
-    typer.echo("\n" + render(comparison_tables(rows, asked), rows, "text"))

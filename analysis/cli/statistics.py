@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis.cli.app import Baseline, By, Folder, Json, Metrics, app, open_results, split_names
+from analysis.cli.app import Baseline, By, Folder, Json, app, open_results, split_names
 from analysis.cli.output import Caption, Format, Label, Out, Output, Style
 from scenarios.errors import InputError
 
 if TYPE_CHECKING:
     from scenarios.store import Results
+
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="Column of the rounds table, by default the scenario's first; may be repeated."),
+]
 
 
 @app.command()
@@ -46,7 +51,7 @@ def rank(
     from analysis.ranking import rank, ranking_tables
 
     opened = open_results(results)
-    asked = question(opened, by, None, tuple(metric or ()))
+    asked = question(opened, by, None, _metrics(opened, metric))
     rows = rank(opened, asked, lower_is_better=lower_is_better)
     tables = ranking_tables(rows, asked, opened.experiment.replicates)
     output.write(tables, rows, {"by": asked.by, "lower_is_better": lower_is_better})
@@ -101,7 +106,6 @@ def regress(
     """
     output = Output(format_, json_, out, caption, label)
     opened = open_results(results)
-    from analysis.compare import check_metrics
     from analysis.regression import Model, regress, regression_tables
     from analysis.tables import plain
 
@@ -109,7 +113,7 @@ def regress(
     if not parameters:
         raise InputError("results: found no swept parameter; a regression needs one")
     model = Model(
-        check_metrics(opened, tuple(metric or ())),
+        _metrics(opened, metric),
         parameters,
         _baselines(opened, parameters, baseline or []),
         tuple(split_names("--log", log)) if log is not None else (),
@@ -122,12 +126,23 @@ def regress(
     output.write(tables, coefficients, about)
 
 
+def _metrics(results: Results, asked: list[str] | None) -> tuple[str, ...]:
+    """Metrics as asked for, else the scenario's first."""
+    from analysis.compare import check_metrics
+
+    return check_metrics(results, tuple(asked)) if asked else check_metrics(results, ())[:1]
+
+
 def _baselines(results: Results, parameters: tuple[str, ...], settings: list[str]) -> dict[str, str]:
     """Baselines by parameter: those given, and the scenario's."""
+    from analysis.compare import question
+
     found = {}
     scenario = results.experiment.comparison
-    if scenario is not None and scenario.by in parameters and isinstance(scenario.baseline, str):
-        found[scenario.by] = scenario.baseline
+    if scenario is not None and scenario.by in parameters:
+        baseline = question(results, scenario.by).baseline
+        if isinstance(baseline, str):
+            found[scenario.by] = baseline
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or name not in parameters:
@@ -158,10 +173,9 @@ def sensitivity(
     """
     output = Output(format_, json_, out, caption, label)
     opened = open_results(results)
-    from analysis.compare import check_metrics
     from analysis.sensitivity import sensitivity, sensitivity_tables
 
-    rows = sensitivity(opened, check_metrics(opened, tuple(metric or ())))
+    rows = sensitivity(opened, _metrics(opened, metric))
     output.write(sensitivity_tables(opened, rows), rows, {"sampling": opened.experiment.design.sampling})
 
 
@@ -207,12 +221,12 @@ def power(
     if not 0 < power < 1:
         raise InputError(f"--power: found {power:g}; allowed are numbers between 0 and 1")
     opened = open_results(results)
-    from analysis.compare import ALL, Question, check_metrics, question
+    from analysis.compare import ALL, Question, question
     from analysis.power import Goal, power_analysis, power_tables
 
-    metrics = tuple(metric or ())
+    metrics = _metrics(opened, metric)
     if by is None and not opened.experiment.levels:
-        asked = Question("", (ALL,), ALL, check_metrics(opened, metrics))
+        asked = Question("", (ALL,), ALL, metrics)
     else:
         asked = question(opened, by, baseline, metrics)
     if difference is not None and len(asked.levels) < 2:

@@ -57,19 +57,15 @@ def lorenz(results: Results, by: Parameter | None = None) -> Figure:
             places, curves = _curves(amounts(results))
             means = cell_means(results, curves, list(map(str, curves.columns[1:])), [] if by is None else [by.name])
             axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
+            lowest = 0.0  # surpluses may be negative
             for position, (value, own) in enumerate(by_level(means, by)):
+                curve = own.drop(columns="gini").mean()
+                lowest = min(lowest, float(curve.min()))
                 sample = own["gini"].dropna().to_numpy()
                 shown = f"{value}: {_with_interval(sample)}" if value else _with_interval(sample)
-                axes.plot(
-                    places,
-                    own.drop(columns="gini").mean(),
-                    color=line_style(position)["color"],
-                    label=shown,
-                )
+                axes.plot(places, curve, color=line_style(position)["color"], label=shown)
             axes.set_title(title)
-            axes.set(
-                xlim=(0, 1), ylim=(min(0, *(line.get_ydata().min() for line in axes.lines)), 1), xlabel=x, ylabel=y
-            )
+            axes.set(xlim=(0, 1), ylim=(lowest, 1), xlabel=x, ylabel=y)
             axes.legend(
                 loc="upper left",
                 frameon=True,

@@ -10,7 +10,7 @@ from analysis.compare import METRICS
 from analysis.intervals import MIN_BOOTSTRAP
 from analysis.report.about import plan_summary
 from analysis.report.subject import Subject
-from analysis.tables import number
+from analysis.stopping import in_words
 from scenarios.store import Results
 
 #: Intervals wider than this share of the mean, on either side, are pointed out.
@@ -81,14 +81,16 @@ def _at(subject: Subject, rows: pd.DataFrame) -> str:
 
 
 def _stopping(results: Results) -> Iterator[str]:
-    stopping = results.provenance.get("stopping")
-    if stopping:
-        metric = METRICS.get(stopping["metric"], (stopping["metric"], ""))[0].lower()
-        yield (
-            f"Replicates were added until the 95% interval of {metric} was as narrow as {number(stopping['width'])}, "
-            f"and at least {stopping['minimum']} of them: it took {stopping['replicates']}. Intervals after stopping "
-            "by width are slightly optimistic: they hold the truth somewhat less often than 95% of the time."
-        )
+    done = results.provenance.get("stopping")
+    if done is None:
+        return
+    told = (
+        f"Replicates, {done['minimum']} or more, were added by the width of an interval. {in_words(done)} Intervals "
+        "after stopping by width are slightly optimistic: they hold the truth somewhat less often than 95% of the time."
+    )
+    if results.experiment.replicates > done["replicates"]:
+        told += f" The study has been extended to {results.experiment.replicates} replicates since."
+    yield told
 
 
 def _origin(results: Results) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,46 @@ from scenarios.store import Results
 from simulator.log import ROUND_METRICS
 
 OWNERS, BUYERS, EPSILONS = 7, 6, (1.0, 2.0, 3.0)
+SCENARIO = {
+    "name": "study",
+    "rounds": 1,
+    "seed": 5,
+    "data": {"source": "values"},
+    "owners": [{"segment": "o", "count": 5, "value": {"dist": "expon"}, "privacy_sensitivity": 0.2}],
+    "broker": {"epsilons": [1, 4]},
+    "buyers": [{"segment": "b", "count": 10, "budget": 200, "epsilon_expected": 2}],
+}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Callable[..., Results]:
+    """A function that keeps a study in which every metric is a formula of the plan's rows.
+
+    `missing` are numbers of runs that failed; a value NaN is a metric that is undefined.
+    """
+
+    def make(
+        sweep: dict[str, Any],
+        metrics: dict[str, Callable[[pd.DataFrame], Any]],
+        *,
+        replicates: int = 10,
+        missing: tuple[int, ...] = (),
+        name: str = "study",
+        **scenario: Any,
+    ) -> Results:
+        experiment = parse(SCENARIO | {"sweep": sweep, "replicates": replicates} | scenario)
+        results = Results.create(tmp_path / name, experiment)
+        plan = results.plan
+        plan["batch"] = 0  # one file a table is quicker
+        failed = plan["run"].isin(missing)
+        table = pd.DataFrame({"run": plan["run"], "round": 1, "list_kind": "repaired"})
+        table = table.assign(**{metric: np.asarray(formula(plan), dtype=float) for metric, formula in metrics.items()})
+        statuses = pd.DataFrame({"run": plan["run"], "status": np.where(failed, "failed", "done")})
+        statuses = statuses.assign(error=np.where(failed, "ValueError: made up", ""), seconds=0.5)
+        results.write_batch(0, {"rounds": table[~failed]}, statuses)
+        return Results(results.folder)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from analysis.compare import Question, compare, question
-from analysis.intervals import estimate
 from analysis.tables import interval, key_table, number, text_table
 from scenarios.errors import InputError
+from scenarios.store import Results
 
 METRIC = "revenue"
 
@@ -132,29 +132,6 @@ def test_undefined_rounds_are_left_out():
     assert found.loc["a", "mean"] == pytest.approx(first["a"])
 
 
-def test_one_replicate_has_no_interval_and_no_value_no_mean():
-    rng = np.random.default_rng(0)
-    assert np.isnan(estimate(np.array([3.0]), rng)[1:]).all()
-    assert np.isnan(estimate(np.array([]), rng)).all()
-    assert estimate(np.array([2.0, 2.0, 2.0]), rng) == (2.0,) * 5
-
-
-@pytest.mark.parametrize("draw", ["normal", "exponential"])
-def test_intervals_cover_the_true_mean(draw):
-    rng = np.random.default_rng(2)
-    covered = []
-    for _ in range(400):
-        sample = rng.normal(1.0, 1.0, 20) if draw == "normal" else rng.exponential(1.0, 20)
-        _, low, high, boot_low, boot_high = estimate(sample, rng)
-        covered.append((low <= 1.0 <= high, boot_low <= 1.0 <= boot_high))
-    t, boot = np.mean(covered, axis=0)
-    # 400 samples measure a coverage of 95% to 1.1 points. Exponential values at n = 20 are known to cost both
-    # intervals a few points; the bootstrap of 20 values is also somewhat too narrow for normal ones.
-    lowest = 0.95 - 3 * 0.011 if draw == "normal" else 0.88
-    assert lowest <= t <= 0.983
-    assert lowest - 0.03 <= boot <= 0.983
-
-
 def test_questions_are_answered_from_the_scenario_or_refused():
     comparison = SimpleNamespace(by="broker.pricing", baseline="b", metrics=(METRIC,))
     found = question(results(made_up(), comparison=comparison))
@@ -217,3 +194,111 @@ def test_tables_for_readers():
     assert [line.split()[-2:] for line in lines[2:]] == [["12", "-"], ["12", "12"]]
     assert len({len(line) for line in [lines[0], *lines[2:]]}) == 1
     assert json.dumps(table.to_dict("list"))
+
+
+def of_pricing(plan):
+    """Revenues that differ by pricing, commission and replicate, with noise that pairs do not share."""
+    rng = np.random.default_rng(6)
+    common = rng.normal(100, 20, 50)
+    own = plan["broker.pricing"].map({"median": 0.0, "low": -6.0, "high": -1.0})
+    return common[plan["replicate"]] + own + 30 * plan["broker.commission"] + rng.normal(0, 3, len(plan))
+
+
+def test_p_values_are_corrected_for_the_comparisons_of_a_metric(study):
+    sweep = {"broker.pricing": ["median", "low", "high"], "broker.commission": [0.1]}
+    metrics = {METRIC: of_pricing, "welfare": lambda plan: 0 * plan["run"], "payouts": lambda p: 90 - of_pricing(p) / 2}
+    results = study(sweep, metrics, replicates=12)
+    found = compare(results, question(results, "broker.pricing", metrics=tuple(metrics)))
+    for metric in (METRIC, "payouts"):  # each metric is a family of its own
+        p = found.loc[found["metric"] == metric].set_index("level")
+        smaller, larger = sorted([p.loc["low", "p_value"], p.loc["high", "p_value"]])
+        # Holm by hand: the smaller times two, the larger as it is, and never below the smaller one.
+        expected = {smaller: 2 * smaller, larger: max(larger, 2 * smaller)}
+        for level in ("low", "high"):
+            assert p.loc[level, "p_holm"] == pytest.approx(expected[p.loc[level, "p_value"]])
+        assert np.isnan(p.loc["median", "p_holm"])
+    assert found.loc[found["metric"] == "welfare", "p_holm"].tolist()[1:] == [1.0, 1.0]  # equal values
+    shown = key_table(found, question(results, "broker.pricing"), METRIC)["p (Holm)"].tolist()
+    assert shown[0] == "-"
+    assert all(text == "<0.001" or 0 <= float(text) <= 1 for text in shown[1:])
+
+
+def test_pairs_meet_the_same_samples_of_the_ranges(study):
+    """With ranges and zipped lists, a replicate's value is its mean over them, and a hole leaves the replicate out."""
+    sweep = {
+        "broker.pricing": ["median", "low", "high"],
+        "broker.commission": {"dist": "uniform", "scale": 0.5},
+        "rounds": [1, 2],
+        "buyers.b.count": [3, 4],
+    }
+    design = {"zip": [["rounds", "buyers.b.count"]], "points": 4}
+    results = study(sweep, {METRIC: of_pricing}, design=design, replicates=10, missing=(2,))
+    assert len(results.plan) == 10 * 4 * 3 * 2
+    asked = question(results, "broker.pricing", metrics=(METRIC,))
+    found = compare(results, asked).set_index("level")
+    table = results.table("rounds").pivot_table(index="replicate", columns="broker.pricing", values=METRIC)
+    hole = results.plan.loc[results.plan["run"] == 2, "broker.pricing"].item()
+    for level in ("low", "high"):
+        pairs = table.drop(0) if hole in (level, "median") else table
+        expected = stats.ttest_rel(pairs[level], pairs["median"])
+        assert found.loc[level, "pairs"] == len(pairs)
+        assert found.loc[level, "p_value"] == pytest.approx(expected.pvalue)
+    assert found.loc[hole, "replicates"] == 9
+    # Every value meets the same samples, so that differences are the size they were made.
+    assert found.loc["low", "difference"] == pytest.approx(-6, abs=1)
+
+
+def test_a_zipped_list_may_hold_a_value_twice(study):
+    sweep = {"broker.pricing": ["median", "median", "low"], "broker.commission": [0.1, 0.3, 0.3]}
+    results = study(sweep, {METRIC: of_pricing}, design={"zip": [list(sweep)]})
+    asked = question(results, "broker.pricing", "low", (METRIC,))
+    assert (asked.levels, asked.baseline) == (("median", "low"), "low")
+    found = compare(results, asked).set_index("level")
+    table = results.table("rounds").pivot_table(index="replicate", columns="broker.pricing", values=METRIC)
+    assert found.loc["median", "replicates"] == 10
+    assert found.loc["median", "difference"] == pytest.approx((table["median"] - table["low"]).mean())
+    scenario = SimpleNamespace(by="broker.pricing", baseline="low", metrics=(METRIC,))
+    plain = SimpleNamespace(
+        experiment=results.experiment.model_copy(update={"comparison": scenario}), plan=results.plan
+    )
+    assert question(plain).baseline == "low"
+
+
+def grown(study, before, after, **scenario):
+    """A study that got further values of a list, and the same study done at once."""
+    metrics = {METRIC: of_pricing}
+    first = study({"broker.pricing": before, "broker.commission": [0.1]}, metrics, **scenario)
+    whole = study({"broker.pricing": after, "broker.commission": [0.1]}, metrics, name="whole", **scenario)
+    larger = Results.create(first.folder, whole.experiment)
+    larger.plan["batch"] = 0
+    table = larger.plan.assign(round=1, list_kind="repaired", **{METRIC: of_pricing(larger.plan)})
+    done = larger.plan[["run"]].assign(status="done", error="", seconds=0.5)
+    larger.write_batch(0, {"rounds": table[["run", "round", "list_kind", METRIC]]}, done)
+    return Results(first.folder), whole
+
+
+def test_values_added_before_others_leave_the_baseline_what_it_is(study):
+    comparison = {"by": "broker.pricing", "baseline": "median", "metrics": [METRIC]}
+    larger, whole = grown(study, ["low", "median"], ["high", "low", "median"], comparison=comparison)
+    assert question(larger) == question(whole)
+    assert question(larger).baseline == "median"
+    found = compare(larger, question(larger)).set_index("level")
+    assert found.loc["low", "difference"] == pytest.approx(-6, abs=2)
+
+
+def test_without_a_baseline_the_first_value_of_the_sweep_is_it(study):
+    larger, whole = grown(study, ["low", "median"], ["high", "low", "median"])
+    asked = question(larger, "broker.pricing")
+    assert asked == question(whole, "broker.pricing")
+    assert asked.baseline == "high"
+
+
+def test_a_question_by_a_range_is_refused(study):
+    sweep = {"broker.pricing": ["median", "low"], "broker.commission": {"dist": "uniform", "scale": 0.5}}
+    results = study(sweep, {METRIC: of_pricing}, design={"points": 2})
+    assert question(results).by == "broker.pricing"
+    with pytest.raises(InputError) as error:
+        question(results, "broker.commission")
+    assert str(error.value) == (
+        "--by: found 'broker.commission', which is a range; allowed are the swept lists: broker.pricing"
+    )

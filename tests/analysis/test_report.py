@@ -318,15 +318,35 @@ def test_origins_that_cast_doubt_are_told(made_up):
     assert told(results) == []
 
 
+def stopping(replicates, *, reached):
+    rule = {"metric": "revenue", "width": 0.1, "minimum": 5, "maximum": replicates}
+    return {**rule, "replicates": replicates, "widest": 0.09 if reached else 0.3, "at": "low", "reached": reached}
+
+
 def test_stopping_by_width_is_told(made_up):
     results = made_up(sweep={}, replicates=8)
-    results.provenance |= {"git": None, "stopping": {"metric": "revenue", "width": 0.01, "minimum": 5, "replicates": 8}}
+    results.provenance |= {"git": None, "stopping": stopping(8, reached=True)}
     (text,) = told(results)
-    assert text.startswith(
-        "Replicates were added until the 95% interval of revenue was as narrow as 0.010, and at least 5"
-    )
-    assert "it took 8" in text
-    assert "slightly optimistic" in text
+    assert "5 or more" in text
+    assert "Stopped by width after 8 replicates" in text
+    assert "9.00% of its mean at low, 10.00% or less was asked for" in text
+    assert text.endswith("less often than 95% of the time.")
+
+
+def test_a_width_that_was_not_reached_is_not_said_to_be(made_up):
+    results = made_up(sweep={}, replicates=8)
+    results.provenance |= {"git": None, "stopping": stopping(8, reached=False)}
+    (text,) = told(results)
+    assert "Stopped at the maximum of 8 replicates" in text
+    assert "30.00% of its mean at low, not the 10.00% asked for" in text
+
+
+def test_stopping_is_told_as_past_where_the_study_grew_since(made_up):
+    results = made_up(sweep={}, replicates=8)
+    results.provenance |= {"git": None, "stopping": stopping(6, reached=True)}
+    (text,) = told(results)
+    assert "Stopped by width after 6 replicates" in text
+    assert text.endswith("The study has been extended to 8 replicates since.")
 
 
 def test_a_report_of_what_is_there_so_far(made_up, only):

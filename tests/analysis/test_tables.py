@@ -74,7 +74,7 @@ def test_a_caption_makes_the_table_float_and_notes_stand_below():
 def test_wide_headings_are_broken_and_last_rows_set_apart():
     table = pd.DataFrame({"": ["a", "b", "Runs"], "Revenue (money per round)": ["1", "2", "60"]})
     heading, body, foot = rows_of(latex_table(table, foot=1))
-    assert heading[0][1] == r"\shortstack[r]{{}Revenue\\{}(money per\\{}round)}"
+    assert heading[0][1] == (r"\begin{tabular}[b]{@{}r@{}}{}Revenue\\{}(money per\\{}round)\end{tabular}")
     assert (len(body), foot) == (2, [["Runs", "60"]])
 
 

@@ -93,8 +93,13 @@ def test_tables_are_exported_as_they_are(dealer, tmp_path):
             else:
                 assert read[column].astype(str).tolist() == kept.astype(str).tolist(), column
     assert len(pd.read_csv(tmp_path / "results" / "walkthrough" / "csv" / "plan.csv")) == 16
-    code, _, _ = dealer("export", "results/walkthrough", "--tables", "plan", "--out", "tables")
+    code, _, _ = dealer("export", "results/walkthrough", "--csv", "--tables", "plan", "--out", "tables")
     assert (code, [path.name for path in (tmp_path / "tables").iterdir()]) == (0, ["plan.csv"])
+    code, _, _ = dealer("export", "results/walkthrough", "--parquet")
+    assert code == 0
+    for name in ("rounds", "versions"):
+        read = pd.read_parquet(tmp_path / "results" / "walkthrough" / "parquet" / f"{name}.parquet")
+        pd.testing.assert_frame_equal(read, results.table(name), check_exact=True)
     for arguments, says in (
         (("results/walkthrough", "--tables", "owners"), "--tables: found 'owners'; allowed are plan, rounds, versions"),
         (("results/walkthrough", "--out", "/dev/null/x"), "--out: '/dev/null/x' cannot be written"),

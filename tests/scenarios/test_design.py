@@ -231,6 +231,8 @@ BAD = [
         {"zip": [["broker.commission", "rounds"]]},
         "found the value 0.1, 1 of 'broker.commission', 'rounds' twice",
     ),
+    ({"buyers.b.budget": [1, 2, 1.0]}, {}, "found the value 1.0 of 'buyers.b.budget' twice"),
+    ({"data.label": ["1", 1]}, {}, "found the value 1 of 'data.label' twice"),
     (
         {"broker.commission": [0.1, 0.2], "rounds": [1, 2]},
         {"zip": [["broker.commission", "rounds"], ["rounds", "broker.commission"]]},

@@ -19,7 +19,7 @@ from scenarios import executors
 from scenarios.errors import InputError, RunError
 from scenarios.executors import Crew, Serial, WorkerDied, check_executor, in_parallel, open_crew
 from scenarios.experiment import parse
-from scenarios.runner import run_experiment
+from scenarios.runner import one_thread, run_experiment
 from scenarios.store import Results
 
 SCENARIO = {
@@ -76,6 +76,22 @@ def test_an_executor_of_ones_own_gives_the_same_tables_and_stays_open(serial, tm
         assert_same(run(tmp_path / "threads", executor=threads, workers=3), serial)
         assert threads.submit(abs, -1).result() == 1
     assert threading.active_count() == before
+
+
+def test_runs_of_one_process_take_turns():
+    """The limit of one thread is the process's: the first run to end would lift it for the others."""
+    inside, most = [], []
+
+    def turn(_):
+        with one_thread():
+            inside.append(1)
+            time.sleep(0.01)
+            most.append(len(inside))
+            inside.pop()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(turn, range(8)))
+    assert most == [1] * 8
 
 
 class Counting(Executor):
@@ -160,6 +176,14 @@ def test_only_the_task_that_kills_its_worker_is_lost():
         found = {task[0]: outcome for task, outcome in outcomes}
     assert isinstance(found.pop(4), WorkerDied)
     assert found == {number: number for number in range(12) if number != 4}
+    assert set(multiprocessing.active_children()) <= others
+
+
+def test_tasks_in_flight_are_given_up_when_nobody_waits_for_them():
+    tasks = deque([(0, (0.0,)), (1, (600.0,)), (2, (600.0,))])
+    others = set(multiprocessing.active_children())
+    with open_crew("processes", 2) as crew, closing(in_parallel(time.sleep, tasks, crew)) as outcomes:
+        assert next(outcomes)[0][0] == 0
     assert set(multiprocessing.active_children()) <= others
 
 

@@ -28,7 +28,7 @@ from simulator.pricing import PricingStrategy
 SCENARIO = {
     "name": "cheap",
     "rounds": 1,
-    "replicates": 30,
+    "replicates": 10,
     "seed": 3,
     "tables": ["rounds", "sales"],
     "data": {"source": "values"},
@@ -44,7 +44,7 @@ SCENARIO = {
     ],
     "sweep": {"broker.commission": [0.0, 0.1, 0.2, 0.3]},
 }
-RUNS = 120
+RUNS = 40
 
 
 def scenario(**changes):
@@ -65,9 +65,9 @@ def assert_same(found, expected):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_batches():
-    """Eight batches of sixteen runs, since most of the time goes into writing them."""
+    """Five batches of eight runs, since most of the time goes into writing them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "BATCHES", 8)
+        patch.setattr(store, "BATCHES", 5)
         yield
 
 
@@ -87,12 +87,14 @@ def assert_part_of(folder, undisturbed):
     return len(done)
 
 
-def test_ten_kills_and_a_resume_each_lose_nothing(undisturbed, tmp_path):
+def test_ten_kills_and_a_resume_each_lose_nothing(tmp_path):
     """Killed at random moments while it starts, computes, writes and makes its folder.
 
     The child is forked, so that it need not import everything again. Every other one has threads, whose outcomes come
     in any order, and writes batches that are not complete.
     """
+    long = scenario(replicates=30)
+    undisturbed = run(tmp_path / "undisturbed", long)
     rng = random.Random(5)
     folder = tmp_path / "cheap"
     progressed = [0]
@@ -103,7 +105,7 @@ def test_ten_kills_and_a_resume_each_lose_nothing(undisturbed, tmp_path):
             with contextlib.suppress(BaseException):
                 runner.KEPT_BACK = (60.0, 0.01)[kill % 2]
                 own = {"executor": ThreadPoolExecutor(3), "workers": 3} if kill % 2 else {}
-                run(folder, progress=lambda runs, _, to=writer: os.write(to, b"." * runs), **own)
+                run(folder, long, progress=lambda runs, _, to=writer: os.write(to, b"." * runs), **own)
             os._exit(0)
         os.close(writer)
         until = rng.randrange(25) if kill else 0
@@ -119,8 +121,8 @@ def test_ten_kills_and_a_resume_each_lose_nothing(undisturbed, tmp_path):
             progressed.append(assert_part_of(folder, undisturbed))
     assert progressed == sorted(progressed)
     assert len(set(progressed)) > 3
-    assert progressed[-1] < RUNS
-    assert_same(run(folder), undisturbed)
+    assert progressed[-1] < 120
+    assert_same(run(folder, long), undisturbed)
     for name, keys in (("rounds", ["run", "round"]), ("sales", ["run", "round", "buyer"])):
         rows = pd.concat(pd.read_parquet(part) for part in (folder / name).iterdir())
         assert not rows.duplicated(keys).any()
@@ -217,8 +219,26 @@ def test_so_many_failures_and_no_more(tmp_path, moody_study):
     assert_same(Results(results.folder), moody_study)
 
 
+@pytest.mark.parametrize("name", ["workers", "max_failures"])
+def test_numbers_below_one_are_refused(undisturbed, name):
+    with pytest.raises(InputError, match=f"^{name}: found 0; allowed is 1 or more$"):
+        run_experiment(undisturbed, **{name: 0})
+
+
+def test_runs_without_rows_stay_done_when_the_rest_of_their_batch_fails(tmp_path):
+    """As where nobody bought in the first runs of a batch, and the others failed later."""
+    results = Results.create(tmp_path / "cheap", scenario(tables=["rounds"]))
+    nothing = pd.DataFrame({"run": pd.Series([], dtype=int), "round": pd.Series([], dtype=int)})
+    for run_of, status, table in ((0, "done", nothing), (1, "failed", pd.DataFrame())):
+        outcome = pd.DataFrame([{"run": run_of, "status": status, "error": "", "seconds": 0.1}])
+        results.write_batch(0, {"rounds": table}, outcome)
+    again = Results.create(results.folder, scenario(tables=["rounds"]))
+    assert again.plan["status"].tolist()[:3] == ["done", "failed", "pending"]
+    assert again.table("rounds").empty
+
+
 def test_an_interrupt_keeps_batches_that_are_not_complete(undisturbed, tmp_path):
-    """A batch holds sixteen runs, and a task of this process one."""
+    """A batch holds eight runs, and a task of this process one."""
 
     def stop(runs, failed):
         told.append(runs)
@@ -302,7 +322,23 @@ def test_outcomes_that_could_not_be_written_are_written_if_the_disk_allows_again
     results = Results.create(tmp_path / "cheap", scenario())
     with pytest.raises(RunError, match="No space left"):
         run_experiment(results)
-    assert assert_part_of(results.folder, undisturbed) == 16
+    assert assert_part_of(results.folder, undisturbed) == 8
+
+
+def test_runs_whose_plan_could_not_be_written_are_not_called_done(undisturbed, tmp_path, monkeypatch):
+    results = Results.create(tmp_path / "cheap", scenario())
+    real = store.write_parquet
+
+    def no_plan(frame, path):
+        if path.name == "plan.parquet" and (results.folder / "rounds").exists():
+            raise OSError(28, "No space left on device")
+        real(frame, path)
+
+    monkeypatch.setattr(store, "write_parquet", no_plan)
+    with pytest.raises(RunError, match="No space left"):
+        run_experiment(results)
+    assert (results.plan["status"] == "pending").all()
+    assert assert_part_of(results.folder, undisturbed) == 0
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(tmp_path, monkeypatch):
@@ -341,22 +377,31 @@ with sole_use(Path(sys.argv[1])):
 """
 
 
-def test_a_folder_is_for_one_process_and_a_killed_one_lets_go(undisturbed, tmp_path):
-    results = Results.create(tmp_path / "cheap", scenario(replicates=10))
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, results.folder], stdout=subprocess.PIPE, text=True)
-    with holder, sole_use(tmp_path):  # of another folder
-        assert holder.stdout.readline() == "held\n"
-        before = {path: path.read_bytes() for path in results.folder.rglob("*") if path.is_file()}
-        sentence = r"^results: another process works on '.*/cheap'; wait for it, or give another folder with --out$"
-        with pytest.raises(InputError, match=sentence):
-            run_experiment(results)
-        with pytest.raises(InputError, match=sentence):
-            Results.create(results.folder, scenario())
-        assert {path: path.read_bytes() for path in results.folder.rglob("*") if path.is_file()} == before
-        Results(results.folder)  # may be read
-        holder.kill()
-        holder.wait()
-        assert_frame_equal(run(results.folder).table("rounds"), undisturbed.table("rounds"), check_exact=True)
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that works on the folder."""
+    folder = Results.create(tmp_path / "cheap", scenario(replicates=3)).folder
+    with subprocess.Popen([sys.executable, "-c", HOLDER, folder], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_folder_is_for_one_process_and_a_killed_one_lets_go(undisturbed, tmp_path, holder):
+    folder = tmp_path / "cheap"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    sentence = r"^results: another process works on '.*/cheap'; wait for it, or give another folder with --out$"
+    results = Results(folder)  # may be read
+    with sole_use(tmp_path), pytest.raises(InputError, match=sentence):  # of another folder
+        run_experiment(results)
+    with pytest.raises(InputError, match=sentence):
+        Results.create(folder, scenario())
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    holder.kill()
+    holder.wait()
+    assert_frame_equal(run(folder).table("rounds"), undisturbed.table("rounds"), check_exact=True)
 
 
 def test_a_folder_that_another_process_worked_on_meanwhile_is_looked_at_again(undisturbed, tmp_path, monkeypatch):
