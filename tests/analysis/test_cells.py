@@ -17,13 +17,13 @@ SWEEP = {PRICING: ["high", "low", "median"], SPREAD: [2, 0.5], COMMISSION: [0, 0
 
 @pytest.fixture(scope="module")
 def results(made_up):
-    return made_up(sweep=SWEEP)
+    return made_up(sweep=SWEEP, tables=["rounds"])
 
 
 @pytest.fixture(scope="module")
 def lame(made_up):
     """The same results without two runs: of replicate 0 at the first design point, of replicate 2 at another one."""
-    return made_up(sweep=SWEEP, failed=(0, 29))
+    return made_up(sweep=SWEEP, failed=(0, 29), tables=["rounds"])
 
 
 @functools.cache
@@ -49,7 +49,7 @@ def test_parameters_are_as_the_plan_has_them(made_up):
     spread = {"dist": "uniform", "loc": 0.1, "scale": 1}
     design = {"zip": [[COMMISSION, "broker.survey_share"]], "points": 4}
     sweep = {PRICING: ["low", "high"], SPREAD: spread, COMMISSION: [0.2, 0, 0.2], "broker.survey_share": [1, 0.5, 0.25]}
-    found = parameters(made_up(sweep=sweep, design=design).experiment)
+    found = parameters(made_up(sweep=sweep, design=design, replicates=1, rounds=1, tables=["rounds"]).experiment)
     assert list(found) == list(sweep)
     pricing, sampled, commission, share = found.values()
     assert (pricing.levels, pricing.ordered, pricing.is_numeric) == (("low", "high"),) * 2 + (False,)
@@ -145,7 +145,7 @@ def test_differences_are_those_of_paired_runs(which, keys, request):
 
 def test_samples_of_ranges_are_cells_of_their_own(made_up):
     spread = {"dist": "uniform", "loc": 0.1, "scale": 1}
-    results = made_up(sweep={PRICING: ["high", "low"], SPREAD: spread}, design={"points": 8})
+    results = made_up(sweep={PRICING: ["high", "low"], SPREAD: spread}, design={"points": 8}, tables=["rounds"])
     cells = metric_cells(results, "revenue", [SPREAD])
     assert len(cells) == 8
     for sample, own in results.plan.groupby("sample"):
@@ -162,7 +162,7 @@ def test_samples_of_ranges_are_cells_of_their_own(made_up):
 
 def test_lists_that_are_zipped_go_together(made_up):
     sweep = {PRICING: ["high", "low"], SPREAD: [0.5, 1, 2], COMMISSION: [0, 0.1, 0.2]}
-    results = made_up(sweep=sweep, design={"zip": [[SPREAD, COMMISSION]]})
+    results = made_up(sweep=sweep, design={"zip": [[SPREAD, COMMISSION]]}, tables=["rounds"])
     cells = metric_cells(results, "revenue", [PRICING, SPREAD])
     assert len(cells) == 6
     assert cells.loc[("low", 1), "mean"] == pytest.approx(by_hand(results, {PRICING: "low", COMMISSION: 0.1}).mean())
@@ -173,7 +173,7 @@ def test_lists_that_are_zipped_go_together(made_up):
 
 
 def test_where_no_replicate_is_complete_the_sentence_says_so(made_up):
-    results = made_up(sweep=SWEEP, failed=tuple(range(0, 48, 2)))
+    results = made_up(sweep=SWEEP, failed=tuple(range(0, 48, 2)), tables=["rounds"])
     with pytest.raises(InputError, match=r"has no complete replicate at any value of broker\.pricing yet"):
         metric_cells(results, "revenue", [PRICING])
     assert metric_cells(results, "revenue", [PRICING, SPREAD, COMMISSION])["replicates"].tolist() == [4] * 6

@@ -20,13 +20,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def results(made_up):
-    return made_up(sweep=SWEEP, replicates=2)
+    return made_up(sweep=SWEEP, replicates=2, tables=["rounds"])
 
 
 @pytest.fixture(scope="module")
 def two(made_up):
     comparison = {"by": PRICING, "baseline": "low", "metrics": ["welfare"]}
-    return made_up(sweep={PRICING: ["high", "low"], SPREAD: [2, 0.5]}, replicates=2, comparison=comparison)
+    sweep = {PRICING: ["high", "low"], SPREAD: [2, 0.5]}
+    return made_up(sweep=sweep, replicates=2, comparison=comparison, tables=["rounds"])
 
 
 @pytest.fixture(scope="module")

@@ -265,7 +265,7 @@ def analysed(made_up):
 @pytest.mark.parametrize("sampling", ["saltelli", "morris"])
 def test_the_figure_of_sensitivity_shows_salibs_indices(analysed, sampling):
     results = analysed[sampling]
-    figure = plots.sensitivity(results, "revenue")
+    figure = plots.sensitivity(results, "welfare")
     assert titles(figure) == ["pricing = high", "pricing = low"]
     bounds = [[0.0, 1.0]] * 2
     problem = {"num_vars": 2, "names": [SPREAD, COMMISSION], "bounds": bounds}
@@ -275,7 +275,7 @@ def test_the_figure_of_sensitivity_shows_salibs_indices(analysed, sampling):
             .query(f"`{PRICING}` == '{pricing}'")
             .merge(results.plan[["run", "sample"]], on="run")
         )
-        values = own.groupby("sample")["revenue"].mean().to_numpy()
+        values = own.groupby("sample")["welfare"].mean().to_numpy()
         if sampling == "saltelli":
             found = sobol.analyze(problem, values, calc_second_order=False, num_resamples=10, seed=1)
             for bars, name in zip(axes.containers, ("S1", "ST"), strict=True):
@@ -424,7 +424,6 @@ def test_long_names_and_many_lines_leave_room_for_the_figure(made_up, count):
     by, x = swept(results, PRICING, SPREAD)
     for figure in (
         plots.small_multiples(results, "revenue", x, by),
-        plots.convergence(results, "revenue", by),
         plots.heat_map(results, "revenue", by, x),
         plots.privacy_spent(results, by),
     ):
