@@ -220,7 +220,7 @@ def test_the_table_has_a_column_a_metric_and_says_what_stands_below(study):
     asked = model(SLOPE, "broker.pricing", metrics=tuple(metrics))
     coefficients, fits = regress(results, asked)
     table = regression_tables(results, asked, coefficients, fits)[0]
-    assert list(table.cells) == ["", "Revenue (money per round)", "Sell-through (share of buyers)"]
+    assert list(table.cells) == ["", "Revenue (money per round)", "Sell-through (share of buyers present)"]
     assert table.cells[""].tolist()[:4] == [SLOPE, "", "broker.pricing = uniform", ""]
     assert table.cells.iloc[-table.foot :, 1].tolist()[0] == "yes"
     assert table.cells.iloc[-2:, 2].tolist() == ["89", "10"]
