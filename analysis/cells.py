@@ -40,8 +40,9 @@ class Parameter:
 
     @property
     def label(self) -> str:
-        """Its name for a figure."""
-        return parameter_label(self.name)
+        """Its name for a figure, with the lists that change with it, as what is seen may be due to them."""
+        others = [parameter_label(name) for name in self.together if name != self.name]
+        return ", with ".join([parameter_label(self.name), *others])
 
     @property
     def is_range(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,12 +85,15 @@ class Question:
         The value that the others are compared with.
     metrics : tuple of str
         Columns of the rounds table.
+    together : tuple of str
+        Lists that are zipped with the parameter, which change with it.
     """
 
     by: str
     levels: tuple[str | float | int, ...]
     baseline: str | float | int
     metrics: tuple[str, ...]
+    together: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -143,7 +147,14 @@ def question(
         position = levels.index(shown[experiment.levels[by].index(scenario.baseline)])
     else:
         position = 0
-    return Question(by, levels, levels[position], check_metrics(results, metrics))
+    group = next((group for group in experiment.design.zip if by in group), ())
+    together = tuple(name for name in group if name != by)
+    return Question(by, levels, levels[position], check_metrics(results, metrics), together)
+
+
+def zipped_note(name: str, together: Sequence[str]) -> str:
+    """A sentence on lists that change with a parameter, and to which its differences may be due."""
+    return f"{name} is zipped with {' and '.join(together)}: differences between its values may be due to either."
 
 
 def check_metrics(results: Results, metrics: tuple[str, ...]) -> tuple[str, ...]:

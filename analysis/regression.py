@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.compare import METRICS, metric_label, run_means
+from analysis.compare import METRICS, metric_label, run_means, zipped_note
 from analysis.intervals import t_quantile
 from analysis.tables import Table, number
 from scenarios.design import shown_levels
@@ -263,6 +263,11 @@ def _notes(results: Results, model: Model, fits: pd.DataFrame, standard_errors: 
     words = _baselines(results, model)
     if words:
         notes.append("Baseline: " + ", ".join(f"{name} = {value}" for name, value in words.items()) + ".")
+    for group in results.experiment.design.zip:
+        for name in model.on:
+            others = [other for other in group if other not in model.on]
+            if name in group and others:
+                notes.append(zipped_note(name, others))
     if model.standardise:
         notes.append("Metrics and numeric parameters are divided by their standard deviation over the runs.")
     if model.interactions:

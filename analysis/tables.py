@@ -121,12 +121,16 @@ def comparison_tables(comparison: pd.DataFrame, asked: Question, *, brief: bool 
     brief : bool
         As papers have them: without the bootstrap's interval, and what is the same in all rows told below.
     """
+    from analysis.compare import zipped_note  # with it comes Mesa, which a plain table does without
+
     means = "Mean over rounds and replicates [95% t interval]; differences paired by replicate."
     tests = "p: paired t tests, corrected by Holm for the comparisons of one metric with the baseline."
     tables = []
     for metric in asked.metrics:
         cells = key_table(comparison, asked, metric)
         notes = [means, tests]
+        if asked.together:
+            notes.append(zipped_note(asked.by, asked.together))
         if brief:
             cells = cells.drop(columns=["bootstrap interval", "pairs"])
             for name, told in (("replicates", "{} replicates."), ("list", "Price lists: {}.")):

@@ -140,31 +140,6 @@ def plan(experiment: Experiment) -> pd.DataFrame:
     return frame.assign(status="pending", error="", seconds=float("nan"))
 
 
-def contexts(experiment: Experiment, plan: pd.DataFrame, by: str) -> pd.Series:
-    """What besides a parameter's value makes up a design point: the same number where it is the same.
-
-    Runs of one replicate and one context differ in the parameter alone, and in the lists that it is zipped with, so
-    they are pairs.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The experiment.
-    plan : DataFrame
-        Rows with the columns of the plan.
-    by : str
-        A swept list.
-
-    Returns
-    -------
-    Series of int
-        Numbers from 0, with the index of `plan`.
-    """
-    together = next((group for group in experiment.design.zip if by in group), (by,))
-    others = ["sample", *(key for key in experiment.levels if key not in together)]
-    return plan.groupby(others, sort=True).ngroup()
-
-
 def level(value: Any) -> str | float | int:
     """A swept value as the plan shows it: a number or a string stays, all else is written as JSON."""
     return value if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(value)

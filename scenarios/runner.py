@@ -256,7 +256,10 @@ class _Collection:
             for outcome in outcomes:
                 for run, text in outcome.tracebacks.items():
                     self._results.write_traceback(run, text)
-            self._results.write_batch(batch, tables, pd.concat([o.runs for o in outcomes], ignore_index=True))
+            runs = pd.concat([outcome.runs for outcome in outcomes], ignore_index=True)
+            self._results.write_batch(batch, tables, runs)
+            for run in runs.loc[runs["status"] == "done", "run"]:  # what an earlier try left
+                self._results.traceback_file(run).unlink(missing_ok=True)
         del self._outcomes[batch]
 
 

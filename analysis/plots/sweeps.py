@@ -157,7 +157,6 @@ def sampled_parameters(results: Results, metric: str, by: Parameter | None = Non
         for axes, x in zip(grid, ranges, strict=True):
             _against(axes, metric_cells(results, metric, [p.name for p in (by, x) if p is not None]), x, by)
             axes.set_xlabel(x.label)
-            axes.set_xlabel(x.label)
         label_panels(figure, [], "", metric_label(metric))
         if by is not None:
             legend_beside(figure, grid[0], by.label)
@@ -252,7 +251,6 @@ def _cells(
     axes: Axes, means: pd.Series, marked: pd.Series, x: Parameter, y: Parameter, norm: Normalize, colours: str
 ) -> list[_Number]:
     """A coloured cell for every pair of values; returns the numbers that belong into them."""
-    rows, columns = _upwards(y), x.ordered
     columns, rows = x.ordered, _upwards(y)
     grid = pd.MultiIndex.from_product([columns, rows])
     values = means.reindex(grid).to_numpy(float).reshape(len(columns), -1).T

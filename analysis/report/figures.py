@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import plots
 from analysis.cells import Parameter
-from analysis.compare import METRICS
+from analysis.compare import METRICS, parameter_label
 from analysis.figures import MOST_PANELS
 from analysis.plots.style import MOST_BANDS
 from analysis.plots.sweeps import MOST_BARS
@@ -210,4 +210,4 @@ def _label(metric: str) -> str:
 
 
 def _file(parameter: Parameter) -> str:
-    return parameter.label.replace(" ", "_")
+    return parameter_label(parameter.name).replace(" ", "_")

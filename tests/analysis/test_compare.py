@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.cells import parameters
 from analysis.compare import Question, compare, question
-from analysis.tables import interval, key_table, number, text_table
+from analysis.regression import Model, regress, regression_tables
+from analysis.tables import comparison_tables, interval, key_table, number, text_table
 from scenarios.errors import InputError
 from scenarios.store import Results
 
@@ -302,3 +304,19 @@ def test_a_question_by_a_range_is_refused(study):
     assert str(error.value) == (
         "--by: found 'broker.commission', which is a range; allowed are the swept lists: broker.pricing"
     )
+
+
+def test_lists_that_are_zipped_with_what_is_shown_are_told(study):
+    """Else an effect of the one is read as an effect of the other."""
+    sweep = {"broker.pricing": ["median", "low"], "broker.commission": [0.1, 0.3], "buyers.b.count": [4, 5]}
+    results = study(sweep, {METRIC: of_pricing}, design={"zip": [["broker.commission", "buyers.b.count"]]})
+    asked = question(results, "broker.commission", metrics=(METRIC,))
+    told = "broker.commission is zipped with buyers.b.count: differences between its values may be due to either."
+    assert told in comparison_tables(compare(results, asked), asked)[0].notes
+    alone = question(results, "broker.pricing", metrics=(METRIC,))
+    assert not any("zipped" in note for note in comparison_tables(compare(results, alone), alone)[0].notes)
+    model = Model((METRIC,), ("broker.commission",), {})
+    assert told in regression_tables(results, model, *regress(results, model))[0].notes
+    swept = parameters(results.experiment)
+    assert swept["broker.commission"].label == "commission, with b count"
+    assert swept["broker.pricing"].label == "pricing"

@@ -67,7 +67,10 @@ def titles(figure):
 def test_what_is_not_named_is_what_there_is_no_choice_of(two):
     assert figure(two, "heat-map").get_suptitle().startswith("Welfare, mean")  # the scenario's metric
     shown = figure(two, "heat-map")
-    assert (shown.axes[0].get_xlabel(), shown.get_supylabel()) == ("modest noise sensitivity", "pricing")
+    assert (shown.axes[0].get_xlabel(), shown.get_supylabel()) == (
+        "modest noise sensitivity",
+        "pricing, with commission",
+    )
     shown = figure(two, "difference-map")
     assert shown.get_suptitle().startswith("Welfare, difference to pricing = low")
     shown = figure(two, "difference-map", baseline="high")
@@ -147,7 +150,10 @@ def test_ranges_and_zipped_lists_are_refused_where_they_make_no_sense(made_up):
     ):
         figure(results, "heat-map", x=PRICING, y=COMMISSION)
     shown = figure(results, "heat-map")  # of zipped lists the first
-    assert (shown.axes[0].get_xlabel(), shown.get_supylabel()) == ("modest noise sensitivity", "pricing")
+    assert (shown.axes[0].get_xlabel(), shown.get_supylabel()) == (
+        "modest noise sensitivity",
+        "pricing, with commission",
+    )
     assert [text.get_text() for text in figure(results, "samples").legends[0].get_texts()] == ["low", "high"]
 
 

@@ -415,6 +415,7 @@ def test_failed_runs_are_tried_again_without_the_others(tmp_path, monkeypatch):
     experiment = scenario(sweep={"broker.pricing": ["median", name]}, replicates=8, buyers=buyers)
     results = run(tmp_path / "small", experiment)
     failed = results.plan.loc[results.plan["status"] == "failed", "run"]
+    assert len(list((results.folder / "errors").iterdir())) == len(failed) > 0
     monkeypatch.setattr(Moody, "prices", lambda self, context: np.full(context.n_versions, 1.0))
     done = []
     monkeypatch.setattr(runner, "run_one", lambda *a, _f=run_one, **k: (done.append(a[2]), _f(*a, **k))[1])
@@ -422,3 +423,4 @@ def test_failed_runs_are_tried_again_without_the_others(tmp_path, monkeypatch):
     assert len(done) == len(failed)
     assert (again.plan["status"] == "done").all()
     assert set(again.table("rounds")["run"]) == set(again.plan["run"])
+    assert not list((again.folder / "errors").iterdir())
