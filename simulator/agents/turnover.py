@@ -34,7 +34,8 @@ def _points(rate: float, streams: Streams, segment: str, round: int) -> int:
     """How many points of a round's process lie below `rate`."""
     size = math.ceil(rate) + 1
     while True:
-        points = streams.generator("buyers.arrivals", round=round, segment=segment).exponential(size=size).cumsum()
+        rng = streams.generator("buyers.arrivals", round=round, segment=segment)
+        points = np.cumsum(rng.exponential(size=size))
         if points[-1] > rate:
             return int(np.searchsorted(points, rate, side="right"))
         size *= 2
