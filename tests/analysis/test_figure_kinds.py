@@ -67,10 +67,7 @@ def titles(figure):
 def test_what_is_not_named_is_what_there_is_no_choice_of(two):
     assert figure(two, "heat-map").get_suptitle().startswith("Welfare, mean")  # the scenario's metric
     shown = figure(two, "heat-map")
-    assert (shown.axes[0].get_xlabel(), shown.get_supylabel()) == (
-        "modest noise sensitivity",
-        "pricing, with commission",
-    )
+    assert (shown.axes[0].get_xlabel(), shown.get_supylabel()) == ("modest noise sensitivity", "pricing")
     shown = figure(two, "difference-map")
     assert shown.get_suptitle().startswith("Welfare, difference to pricing = low")
     shown = figure(two, "difference-map", baseline="high")
