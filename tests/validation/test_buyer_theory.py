@@ -221,7 +221,7 @@ NO_OPTIONS: dict[str, Any] = {"buyers__readers__behaviour_options": {}}
 def test_alone_a_learner_states_the_least() -> None:
     """Six first trials at 3/4 of the worth on average, then 1/2, or any share when exploring, one round in ten.
 
-    Revenue over monopoly is, alone, the share that is stated. In a round it has a deviation of at most sqrt(0.1) * 0.31,
+    Revenue over monopoly is, alone, the share that is stated. Its deviation in a round is at most sqrt(0.1) * 0.31,
     and four standard errors of 6 runs are allowed.
     """
     ratios = [outcome("learning_to_shade", replicate=r)[0]["revenue_to_monopoly"].mean() for r in range(6)]
