@@ -18,6 +18,7 @@ class Inflate(Truthful):
     """
 
     name = "inflate"
+    source = ""
     factor = Parameter(1.5, low=0.0)
 
     def offer(self) -> tuple[bool, float]:
