@@ -62,6 +62,7 @@ METRICS = {
     "owners_spent": ("Owners out of privacy budget", "owners"),
     "arbitrage_available": ("Largest saving of a bundle", "money per copy"),
     "arbitrage_taken": ("Money saved by bundles", "money per round"),
+    "leakage": ("Privacy lost through others", "money per round"),
     "misreport_gain_mean": ("Gain of the best misreport, mean", "money per round"),
     "misreport_gain_max": ("Gain of the best misreport, largest", "money per round"),
     "misreport_relative_mean": ("Gain of the best misreport, mean", "share of the owner's cost"),

@@ -198,6 +198,9 @@ class OwnerSegment(Segment):
         it expects as much again. No condition by default.
     expectation_weight : float
         How much the last round counts in what an owner expects, in (0, 1].
+    leakage : float
+        Share of the cost of a use that an owner bears anyway where the shards of all others of its segment are used,
+        in [0, 1]: their records tell as much of its own.
     value : attribute, optional
         Shapley value of an owner's shard; only, and necessarily, with data.source = "values".
     correlation : float
@@ -213,6 +216,7 @@ class OwnerSegment(Segment):
     privacy_budget: NonNegativeAttribute | None = None
     reservation_surplus: RealAttribute | None = None
     expectation_weight: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.5
+    leakage: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
     value: RealAttribute | None = None
     correlation: Annotated[float, Field(ge=-1, le=1, strict=True)] = 0.0
     behaviour: str = "truthful"
@@ -650,6 +654,11 @@ class MarketConfig(Section):
             if not drawn and owners.value is not None:
                 raise ValueError(
                     f"owners.{owners.segment}.value: found a distribution; allowed with data.source = 'values' only"
+                )
+            if owners.leakage > 0 and owners.count == 1:
+                raise ValueError(
+                    f"owners.{owners.segment}.leakage: found {owners.leakage:g} for a single owner; allowed with "
+                    "count > 1 only, since it is the others of the segment that leak"
                 )
             if not drawn and owners.correlation != 0:
                 raise ValueError(

@@ -10,12 +10,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.agents.owner import compensation
+from simulator.agents.owner import compensation, marginal
 from simulator.privacy.accounts import PrivacyAccounts
 from simulator.records import Offers, Purchases
 from simulator.valuation.estimator import Valuation
@@ -105,6 +106,10 @@ class Outlook:
         Revenue of each version, in money.
     privacy : PrivacyAccounts
         What the owners' privacy has cost before the round.
+    exposure : callable
+        The exposure of the owners to others' sales at given purchases, as `OwnerPopulation.exposure`.
+    known : array of float, shape (l, n), optional
+        The exposure that owners reckoned with when they offered.
     listed : bool
         Whether there was a price list: without one nothing is bought at any report.
     """
@@ -119,6 +124,8 @@ class Outlook:
         purchases: Purchases,
         revenue: np.ndarray,
         privacy: PrivacyAccounts,
+        exposure: Callable[[np.ndarray], np.ndarray | None] = lambda bought: None,
+        known: np.ndarray | None = None,
         *,
         listed: bool = True,
     ) -> None:
@@ -130,6 +137,8 @@ class Outlook:
         self._purchases = purchases
         self._revenue = revenue
         self._privacy = privacy
+        self._exposure = exposure
+        self._known = known
         self._listed = listed
 
     def took_part(self, owner: int) -> bool:
@@ -204,7 +213,8 @@ class Outlook:
         """What the owner asks for each version at a report, shape (l,)."""
         if not self._valuation.values[owner] > 0:
             return np.full(len(self._broker.epsilons), np.inf)
-        return compensation(self._base_prices[owner : owner + 1], np.array([report]), self._broker.epsilons)[:, 0]
+        asked = compensation(self._base_prices[owner : owner + 1], np.array([report]), self._broker.epsilons)[:, 0]
+        return marginal(asked, None if self._known is None else self._known[:, owner])
 
     def _costs(self, owner: int) -> np.ndarray:
         """What use of its shard in each version costs the owner, shape (l,)."""
@@ -224,15 +234,23 @@ class Outlook:
             purchases = self._broker.buy(
                 self._valuation, asked, self._purchases.budgets, self._privacy, known=between[0], kept=kept
             )
-        costs = np.where(purchases.bought[:, owner], self._costs(owner), 0.0)
+        costs, _ = self._borne(owner, purchases)
         return _Trial(report, purchases, self._settle(owner, purchases, report), float(costs.sum()))
+
+    def _borne(self, owner: int, purchases: Purchases) -> tuple[np.ndarray, np.ndarray]:
+        """What an owner's sales cost it, and what it bears through others in any case, two arrays of shape (l,)."""
+        costs, exposure = self._costs(owner), self._exposure(purchases.bought)
+        own = None if exposure is None else exposure[:, owner]
+        anyway = np.zeros(len(costs)) if own is None else np.where(own > 0, costs, 0.0) * own
+        return np.where(purchases.bought[:, owner], marginal(costs, own), 0.0), anyway
 
     def _settle(self, owner: int, purchases: Purchases, report: float) -> np.ndarray:
         """What an owner makes of purchases at a report: payments less true costs, shape (l,), in money."""
         asked = purchases.asked.copy()
         asked[:, owner] = self._asked(owner, report)
         settled = self._broker.share(self._revenue, replace(purchases, asked=asked), self._valuation)
-        return settled.payments[:, owner] - np.where(purchases.bought[:, owner], self._costs(owner), 0.0)
+        costs, anyway = self._borne(owner, purchases)
+        return np.asarray(settled.payments[:, owner] - costs - anyway)
 
 
 def _same(one: Purchases, other: Purchases) -> bool:

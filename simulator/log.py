@@ -66,6 +66,7 @@ ROUND_METRICS = (
     "owners_spent",
     "entries",
     "exits",
+    "leakage",
     "misreport_gain_mean",
     "misreport_gain_max",
     "misreport_relative_mean",
@@ -86,7 +87,10 @@ class RoundOutcome:
     expected_revenue : array of float, shape (l,)
         What the survey let expect of each version, scaled to the market's size, in money.
     true_costs : array of float, shape (l, n)
-        What use of its shard costs each owner at its true sensitivity, 0 where it was not bought, in money.
+        What use of its shard costs each owner at its true sensitivity beyond what it bears anyway, 0 where it was not
+        bought, in money.
+    leakage : array of float, shape (n,)
+        What each owner bears through others, whether it sells or not, in money.
     sensitivities : array of float, shape (n,)
         True privacy sensitivities, in 1/eps.
     took_part : array of bool, shape (n,)
@@ -113,6 +117,7 @@ class RoundOutcome:
     sales: Sales
     settlement: Settlement
     true_costs: np.ndarray
+    leakage: np.ndarray
     sensitivities: np.ndarray
     took_part: np.ndarray
     reservations: np.ndarray
@@ -170,7 +175,7 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
     paid = o.settlement.payments.sum(axis=0)
     asked = np.where(bought, o.purchases.asked, 0.0).sum(axis=0)
     expected = float(o.expected_revenue.sum())
-    revenue, payouts, cost = float(sales.paid.sum()), float(paid.sum()), float(o.true_costs.sum())
+    revenue, payouts, cost = float(sales.paid.sum()), float(paid.sum()), float(o.true_costs.sum() + o.leakage.sum())
     buyers, owners, profit = metrics.buyer_surplus(sales), payouts - cost, o.settlement.profit
     welfare = buyers + owners + profit
     best = metrics.first_best(sales, price_list, cost)
@@ -206,6 +211,7 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "sell_through": metrics.ratio(float(sales.bought.sum()), len(sales.bought)),
         "versions_on_sale": int(price_list.on_sale.sum()),
         "data_cost": float(o.purchases.costs.sum()),
+        "leakage": float(o.leakage.sum()),
         "gini_paid": metrics.gini(paid[paid > 0]),
         "gini_all": metrics.gini(paid),
         "ir_violations": metrics.violations(asked, paid, o.purchases.sold),
@@ -282,7 +288,8 @@ def _owners(o: RoundOutcome) -> dict[str, Any]:
         "asked": np.where(bought, o.purchases.asked, 0.0).sum(axis=0),
         "paid": paid,
         "cost": cost,
-        "surplus": paid - cost,
+        "leakage": o.leakage,
+        "surplus": paid - cost - o.leakage,
         "epsilon": o.epsilon,
         "epsilon_total": o.privacy.epsilon,
         "delta_total": o.privacy.delta_spent,

@@ -12,7 +12,7 @@ import pandas as pd
 from simulator import datasets
 from simulator.agents.broker import Broker, DataStock
 from simulator.agents.make import make_buyers, make_owners
-from simulator.agents.owner import compensation
+from simulator.agents.owner import compensation, marginal
 from simulator.config import MarketConfig
 from simulator.incentives import Misreport, Outlook
 from simulator.ledger import Ledger
@@ -120,7 +120,8 @@ class Market(mesa.Model):
         offers = self._within_budgets(self.owners.offer())
         valuation = self.broker.value(offers)
         base_prices = self.owners.base_prices(valuation.values)
-        asked = self.broker.asked(offers, valuation, base_prices)
+        exposure = self._known_exposure()
+        asked = self.broker.asked(offers, valuation, base_prices, exposure)
         survey = self.broker.survey(self.buyers)
         prices = self.broker.price(survey, self.buyers.n_present, asked)
         purchases = self.broker.procure(valuation, prices, survey, asked, self.ledger.privacy)
@@ -128,7 +129,7 @@ class Market(mesa.Model):
         price_list = self.broker.release(versions, prices)
         sales = self.buyers.buy(price_list)
         settlement = self.broker.settle(sales, purchases)
-        costs = self._true_costs(purchases, base_prices)
+        costs, leakage = self._true_costs(purchases, base_prices)
         outlook = Outlook(
             self.broker,
             offers,
@@ -138,12 +139,25 @@ class Market(mesa.Model):
             purchases,
             sales.revenue,
             self.ledger.privacy,
+            self.owners.exposure,
+            exposure,
             listed=prices is not None,
         )
         misreports = self._misreports(offers, outlook)
         self.owners.reconsider(outlook)
         self._record(
-            offers, valuation, survey, prices, purchases, versions, price_list, sales, settlement, costs, misreports
+            offers,
+            valuation,
+            survey,
+            prices,
+            purchases,
+            versions,
+            price_list,
+            sales,
+            settlement,
+            costs,
+            leakage,
+            misreports,
         )
         self._adapt(offers, purchases, sales, settlement, costs)
 
@@ -177,10 +191,28 @@ class Market(mesa.Model):
         """The offers less those of owners whose privacy budget allows no release any more."""
         return replace(offers, takes_part=offers.takes_part & ~self.ledger.privacy.spent)
 
-    def _true_costs(self, purchases: Purchases, base_prices: np.ndarray) -> np.ndarray:
-        """What the use of its shard costs each owner at its true sensitivity, shape (l, n), in money."""
-        asked = compensation(base_prices, self.owners.columns["privacy_sensitivity"], self.broker.epsilons)
-        return np.where(purchases.bought, asked, 0.0)
+    def _known_exposure(self) -> np.ndarray | None:
+        """What owners know of their exposure when they offer: that of the last round."""
+        if self.broker.last_purchases is None:
+            return None
+        return self.owners.exposure(self.broker.last_purchases.bought)
+
+    def _true_costs(self, purchases: Purchases, base_prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the use of its shard costs each owner at its true sensitivity, and what it bears through others.
+
+        Returns
+        -------
+        costs : array of float, shape (l, n)
+            What the owner's sales cost it beyond what it bears anyway, in money.
+        leakage : array of float, shape (n,)
+            What it bears through others, whether it sells or not, in money.
+        """
+        costs = compensation(base_prices, self.owners.columns["privacy_sensitivity"], self.broker.epsilons)
+        exposure = self.owners.exposure(purchases.bought)
+        leakage = np.zeros(len(base_prices))
+        if exposure is not None:
+            leakage = (np.where(exposure > 0, costs, 0.0) * exposure).sum(axis=0)
+        return np.where(purchases.bought, marginal(costs, exposure), 0.0), leakage
 
     def _misreports(self, offers: Offers, outlook: Outlook) -> tuple[Misreport, ...]:
         """What a sample of the owners that take part could gain by another report; nobody is asked by default."""
@@ -205,6 +237,7 @@ class Market(mesa.Model):
         sales: Sales,
         settlement: Settlement,
         costs: np.ndarray,
+        leakage: np.ndarray,
         misreports: tuple[Misreport, ...],
     ) -> None:
         self.ledger.book(sales, settlement, purchases, versions)
@@ -221,6 +254,7 @@ class Market(mesa.Model):
             sales=sales,
             settlement=settlement,
             true_costs=costs,
+            leakage=leakage,
             sensitivities=self.owners.columns["privacy_sensitivity"],
             took_part=self.owners.columns["took_part"],
             reservations=self.owners.columns["reservation_surplus"],

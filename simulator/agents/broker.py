@@ -9,7 +9,7 @@ import mesa
 import numpy as np
 
 from simulator.agents.buyer import BuyerPopulation
-from simulator.agents.owner import compensation, value_shares
+from simulator.agents.owner import compensation, marginal, value_shares
 from simulator.agents.population import MarketAgent
 from simulator.pricing.arguments import SMALLEST
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
@@ -144,7 +144,9 @@ class Broker(MarketAgent):
         self._valuation = replace(new, values=values, stderr=stderr, freedom=freedom)
         return self._valuation
 
-    def asked(self, offers: Offers, valuation: Valuation, base_prices: np.ndarray) -> np.ndarray:
+    def asked(
+        self, offers: Offers, valuation: Valuation, base_prices: np.ndarray, exposure: np.ndarray | None = None
+    ) -> np.ndarray:
         """Compensation asked for use of each shard in each version, shape (l, n), in money.
 
         It is `inf` for a shard that is not on offer, or not worth buying at any price.
@@ -153,8 +155,10 @@ class Broker(MarketAgent):
         ----------
         base_prices : array of float, shape (n,)
             Base price of each owner, in money.
+        exposure : array of float, shape (l, n), optional
+            Share of its cost that each owner thinks it bears through others anyway, and does not ask for.
         """
-        asked = compensation(base_prices, offers.sensitivities, self.epsilons)
+        asked = marginal(compensation(base_prices, offers.sensitivities, self.epsilons), exposure)
         return np.where(offers.takes_part & (valuation.values > 0), asked, np.inf)
 
     def survey(self, buyers: BuyerPopulation) -> Survey:

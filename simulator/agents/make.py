@@ -56,6 +56,7 @@ def make_owners(
         for s in segments
     ]
     columns["expectation_weight"] = [np.full(s.count, s.expectation_weight) for s in segments]
+    columns["leakage"] = [np.full(s.count, s.leakage) for s in segments]
     columns["expected_surplus"] = [np.full(s.count, np.nan) for s in segments]
     columns["took_part"] = [np.zeros(s.count, dtype=bool) for s in segments]
     groups = [_group(s, OWNERS, "owners", streams) for s in segments]

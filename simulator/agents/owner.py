@@ -38,6 +38,8 @@ class DataOwner(PopulationAgent):
         What the owner must expect of a round to take part, `-inf` without condition.
     expectation_weight : float
         How much the last round counts in what it expects.
+    leakage : float
+        Share of the cost of a use that the owner bears anyway where the shards of all others of its segment are used.
     expected_surplus : float, money per round
         What it expects; NaN as long as it knows of no round, or where it has no reservation.
     took_part : bool
@@ -51,6 +53,7 @@ class DataOwner(PopulationAgent):
     privacy_budget = Column()
     reservation_surplus = Column()
     expectation_weight = Column()
+    leakage = Column()
     expected_surplus = Column()
     took_part = Column()
 
@@ -165,6 +168,31 @@ class OwnerPopulation(Population):
         reserved = self.columns["reservation_surplus"]
         return ~(self.columns["expected_surplus"] < reserved - ROUNDING * np.abs(reserved))
 
+    def exposure(self, bought: np.ndarray) -> np.ndarray | None:
+        """Share of the cost of a use that each owner bears through others, whether it sells or not, shape (l, n).
+
+        It grows with the share of the others of its segment whose shards are used, up to the segment's `leakage`; None
+        where no segment leaks.
+
+        Parameters
+        ----------
+        bought : array of bool, shape (l, n)
+            Whose shards are used in which version.
+
+        References
+        ----------
+        After Acemoglu et al. (2022): what others' data reveal of an owner makes its own worth less to protect.
+        """
+        if not self.columns["leakage"].any():
+            return None
+        exposure = np.zeros(bought.shape)
+        for rows in self.segments:
+            if rows.leakage.any():
+                used = bought[:, rows.start : rows.stop]
+                others = used.sum(axis=1, keepdims=True) - used
+                exposure[:, rows.start : rows.stop] = rows.leakage * others / (len(rows) - 1)
+        return exposure
+
     def reconsider(self, outlook: Outlook) -> None:
         """Let every owner think about the round just settled."""
         for rows in self.segments:
@@ -262,3 +290,14 @@ def compensation(base_prices: np.ndarray, sensitivities: np.ndarray, epsilons: n
     with np.errstate(over="ignore", invalid="ignore"):
         asked = base_prices * np.exp(np.outer(epsilons, sensitivities))
     return np.where(base_prices > 0, asked, 0.0)
+
+
+def marginal(costs: np.ndarray, exposure: np.ndarray | None) -> np.ndarray:
+    """What use of its shard costs an owner beyond what it bears through others anyway, shape of `costs`, in money.
+
+    Without an exposure that is all of it; a cost beyond the range of floats stays there.
+    """
+    if exposure is None:
+        return costs
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(costs), costs * (1 - exposure), costs)

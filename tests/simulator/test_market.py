@@ -530,7 +530,7 @@ def test_attributes_are_drawn_apart(make_config: MakeConfig) -> None:
     }
     sides = {side: {"segment": "same", "count": 200, **dict.fromkeys(names[side], uniform)} for side in names}
     drawn = columns(Market(make_config(**sides), seed=9))
-    given = {"owners.base_price_pool", "owners.fixed_base_price", "owners.expectation_weight"}
+    given = {"owners.base_price_pool", "owners.fixed_base_price", "owners.expectation_weight", "owners.leakage"}
     ranks = {name: column.argsort().argsort() for name, column in drawn.items() if name not in given}
     ranks["owners.willing"] = drawn["owners.willing"].astype(int)
     assert len(ranks) == 10
@@ -556,7 +556,7 @@ def test_a_replicate_changes_everything(make_config: MakeConfig, data: str, watc
         first.step()
         other.step()
         one, two = columns(first), columns(other)
-        given = {"owners.base_price_pool", "owners.fixed_base_price", "owners.expectation_weight"}
+        given = {"owners.base_price_pool", "owners.fixed_base_price", "owners.expectation_weight", "owners.leakage"}
         constant = given | {"owners.willing", "shards"}
         for name, column in one.items():
             if name in constant:
