@@ -70,7 +70,7 @@ def test_answers_are_shares_of_the_truth_and_purchases_are_not(make_config: Make
     assert 0 < bought[0].bought.sum() < 40
 
 
-@settings(derandomize=True, deadline=None, max_examples=30)
+@settings(derandomize=True, deadline=None, max_examples=20)
 @given(
     factors=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=5),
     expected=st.lists(st.floats(-1.0, 10.0), min_size=1, max_size=5),
@@ -252,7 +252,7 @@ def test_a_single_buyer_learns_to_state_the_least(make_config: MakeConfig) -> No
 
     From then on it states another one only when exploring, and then another one in 5 of 6 cases.
     """
-    rounds, exploration = 250, 0.2
+    rounds, exploration = 160, 0.2
     options = {"lowest": 0.4, "exploration": exploration, "weight": 0.5}
     market = run(
         one_version(
@@ -285,24 +285,23 @@ def test_one_among_many_has_little_to_gain(make_config: MakeConfig) -> None:
     found = {}
     for count in (1, 400):
         buyers = {"count": count, "behaviour": "learning_shading", "budget": {"dist": "uniform", "scale": 40.0}}
-        market = run(one_version(make_config, rounds=80, **buyers), seed=2)
+        market = run(one_version(make_config, rounds=50, **buyers), seed=2)
         menu = Menu(np.array([1.0]), np.ones(1))
-        market.round = 81
+        market.round = 51
         _, values = market.buyers.answer(menu)
         found[count] = float((values / market.buyers.worth(menu)[:, 0]).mean())
     assert found[1] == 0.5
     assert found[400] > 0.6
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("behaviour", SHADERS)
-def test_both_speeds_over_many_rounds(behaviour: str, seed: int) -> None:
-    check_behaviour(buyer_behaviours()[behaviour], seed=seed, rounds=12)
+@pytest.mark.parametrize("behaviour", ["learning_shading", "learning_shading_surplus"])
+def test_both_speeds_over_many_rounds(behaviour: str) -> None:
+    check_behaviour(buyer_behaviours()[behaviour], seed=9, rounds=12)
 
 
 def test_options_of_each_member() -> None:
     options = {"lowest": {"dist": "uniform"}, "exploration": {"dist": "uniform"}, "weight": {"dist": "uniform"}}
-    check_behaviour(LearningShading, options=options, rounds=15)
+    check_behaviour(LearningShading, options=options, rounds=10)
 
 
 class Absent(LearningShading):

@@ -229,6 +229,19 @@ def test_alone_a_learner_states_the_least() -> None:
     assert np.mean(ratios) == pytest.approx(predicted, abs=4 * math.sqrt(0.1) * 0.31 / math.sqrt(6 * 100))
 
 
+def test_shares_drawn_by_chance() -> None:
+    """Stated worth is below p for a share of mean(p/s): revenue p - p^2 mean(1/s) is largest at p = 1 / (2 mean(1/s)).
+
+    What it takes is p (1 - p), 0.92 of the monopoly's 1/4, give or take what sampling shares does to the price.
+    """
+    price = 1 / (2 * np.mean(1 / np.linspace(0.5, 1.0, 6)))
+    settings = {"buyers__readers__behaviour_options__exploration": 1.0, "rounds": 25}
+    rounds, versions = outcome("learning_to_shade", UNIFORM, **settings)
+    assert versions["price"].mean() == pytest.approx(price, abs=0.02)
+    assert rounds["revenue_to_monopoly"].mean() == pytest.approx(4 * price * (1 - price), abs=0.02)
+    assert round(4 * price * (1 - price), 2) == 0.92
+
+
 # --- who comes, who goes ------------------------------------------------------------------------------------------
 
 
