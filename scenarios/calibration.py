@@ -18,7 +18,7 @@ from scenarios.experiment import market_at
 from scenarios.runner import one_thread
 from simulator import Market
 from simulator.agents.owner import value_shares
-from simulator.config import MarketConfig
+from simulator.config import BrokerConfig, MarketConfig
 from simulator.privacy.surrogate import AccuracyCurve, Calibration, CurveErrors
 from simulator.records import Offers, Purchases
 from simulator.streams import Streams
@@ -84,15 +84,18 @@ def calibrate(
     RunError
         If a worker process dies.
     """
-    training = market.broker.training
+    broker = market.broker
+    if broker is None:
+        raise InputError("brokers: found several; allowed is one broker, whose training is calibrated")
+    training = broker.training
     if training.method == "surrogate":
         raise InputError("broker.training.method: found 'surrogate'; allowed is the method to calibrate it by")
     if market.data.source == "values":
         raise InputError("data.source: found 'values'; a calibration trains, and needs records")
     if replicates < 2:
         raise InputError(f"replicates: found {replicates}; allowed is 2 or more, since errors are taken across markets")
-    levels = np.union1d(EPSILONS, market.broker.epsilons) if epsilons is None else np.asarray(epsilons, dtype=float)
-    lean = _lean(market, levels)
+    levels = np.union1d(EPSILONS, broker.epsilons) if epsilons is None else np.asarray(epsilons, dtype=float)
+    lean = _lean(market, broker, levels)
     tasks = deque((replicate, (lean, seed, replicate, tuple(import_path))) for replicate in range(replicates))
     found: dict[int, tuple[pd.DataFrame, int]] = {}
     try:
@@ -111,7 +114,7 @@ def calibrate(
     calibration = Calibration(
         data=market.data.identity(),
         training={"method": training.method, **training.settings()},
-        delta=market.broker.delta,
+        delta=broker.delta,
         owners=market.n_owners,
         markets=replicates,
         trainings=len(trials),
@@ -188,9 +191,9 @@ def curve_errors(trials: pd.DataFrame) -> CurveErrors:
     )
 
 
-def _lean(market: MarketConfig, epsilons: np.ndarray) -> MarketConfig:
+def _lean(market: MarketConfig, trained: BrokerConfig, epsilons: np.ndarray) -> MarketConfig:
     """A market of the same data and training, whose owners and buyers are of no account."""
-    broker = market.broker.model_dump(mode="json", include={"delta", "valuation", "training"})
+    broker = trained.model_dump(mode="json", include={"delta", "valuation", "training"})
     raw = {
         "data": market.data.model_dump(mode="json"),
         "owners": [{"segment": "owners", "count": market.n_owners, "privacy_sensitivity": 0.0}],

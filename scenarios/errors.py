@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -64,11 +64,16 @@ def _path(location: tuple[int | str, ...], raw: Any) -> str:
             raw = raw[step]
         except (KeyError, IndexError, TypeError):
             raw = None
-        if isinstance(step, int) and isinstance(raw, dict) and isinstance(raw.get("segment"), str):
-            names.append(raw["segment"])
+        if isinstance(step, int) and isinstance(raw, dict) and isinstance(name_of(raw), str):
+            names.append(name_of(raw))
         elif not (isinstance(step, str) and step.startswith(("tuple[", "literal[", "function-"))):
             names.append(str(step))
     return ".".join(names)
+
+
+def name_of(entry: Mapping[str, Any]) -> Any:
+    """What an entry of a list in a scenario is called: a segment, or a broker; None if it has no name."""
+    return entry.get("segment", entry.get("name"))
 
 
 def _unknown_key(location: tuple[int | str, ...], model: type[BaseModel], path: str) -> str:

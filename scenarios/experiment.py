@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, field_validator, model_validator
 
-from scenarios.errors import InputError, sentence
+from scenarios.errors import InputError, name_of, sentence
 from simulator.config import Count, MarketConfig, Section
 from simulator.distributions import Attribute
 from simulator.log import ROUND_METRICS, TABLES
@@ -291,14 +291,16 @@ def load(scenario: str, settings: Iterable[str] = ()) -> Experiment:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path.name} is not valid TOML: {error}") from None
     _from_folder(raw, path.parent, ("data", "source"), ".csv")
-    _from_folder(raw, path.parent, ("broker", "training", "curve"), ".json")
+    brokers = raw.get("brokers")
+    for section in [raw.get("broker"), *(brokers if isinstance(brokers, list) else [])]:
+        _from_folder(section, path.parent, ("training", "curve"), ".json")
     for setting in settings:
         key, value = parse_setting(setting)
         set_dotted(raw, key, value)
     return parse(raw)
 
 
-def _from_folder(raw: dict[str, Any], folder: Path, place: tuple[str, ...], suffix: str) -> None:
+def _from_folder(raw: Any, folder: Path, place: tuple[str, ...], suffix: str) -> None:
     """Let a file's name be relative to the scenario's folder."""
     *sections, key = place
     section: Any = raw
@@ -348,7 +350,7 @@ def parse_setting(setting: str, option: str = "--set", example: str = "broker.pr
 
 
 def set_dotted(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Set a value in a scenario's raw content by its dotted name; segments go by their names.
+    """Set a value in a scenario's raw content by its dotted name; segments and brokers go by their names.
 
     Raises
     ------
@@ -360,18 +362,22 @@ def set_dotted(raw: dict[str, Any], key: str, value: Any) -> None:
     for depth, step in enumerate(path):
         here = ".".join(path[:depth])
         if isinstance(place, list):
-            segments = {s.get("segment"): s for s in place if isinstance(s, dict)}
-            if step not in segments:
-                names = ", ".join(map(str, segments))
-                raise InputError(f"{key}: found the segment {step!r}; allowed in {here} are {names}")
-            place = segments[step]
+            entries = {name_of(entry): entry for entry in place if isinstance(entry, dict)}
+            if step not in entries:
+                names = ", ".join(map(str, entries)) or "none"
+                kind = "broker" if here == "brokers" else "segment"
+                raise InputError(f"{key}: found the {kind} {step!r}; allowed in {here} are {names}")
+            place = entries[step]
         elif isinstance(place, dict):
-            place = place.setdefault(step, {})
+            if place.get(step) is None:
+                place[step] = {}
+            place = place[step]
         else:
             raise InputError(f"{key}: {here} is {place!r}, not a table, so it has no {step!r}")
     if isinstance(place, list):
-        names = ", ".join(str(s.get("segment")) for s in place if isinstance(s, dict))
-        raise InputError(f"{key}: found {last!r}; name a segment and its field, of the segments {names}")
+        names = ", ".join(str(name_of(entry)) for entry in place if isinstance(entry, dict)) or "none"
+        kind = "broker" if path[-1] == "brokers" else "segment"
+        raise InputError(f"{key}: found {last!r}; name a {kind} and its field, of the {kind}s {names}")
     if not isinstance(place, dict):
         raise InputError(f"{key}: {'.'.join(path)} is {place!r}, not a table, so it has no {last!r}")
     place[last] = value

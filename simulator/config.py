@@ -6,11 +6,13 @@ Unknown keys are refused, and every message names the field, what was found and 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from simulator.agents.behaviour import BROKERS, BrokerBehaviour
 from simulator.agents.buyer import BUYERS
 from simulator.agents.curve import CURVES
 from simulator.agents.owner import OWNERS
@@ -201,6 +203,11 @@ class OwnerSegment(Segment):
     leakage : float
         Share of the cost of a use that an owner bears anyway where the shards of all others of its segment are used,
         in [0, 1]: their records tell as much of its own.
+    homing : {"multi", "single"}
+        Whether an owner deals with all brokers, or with one at a time.
+    switching : float
+        Probability, in [0, 1], that an owner that deals with one broker looks around after a round, and goes where
+        others of its segment earned most.
     value : attribute, optional
         Shapley value of an owner's shard; only, and necessarily, with data.source = "values".
     correlation : float
@@ -217,6 +224,8 @@ class OwnerSegment(Segment):
     reservation_surplus: RealAttribute | None = None
     expectation_weight: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.5
     leakage: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
+    homing: Literal["multi", "single"] = "multi"
+    switching: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.1
     value: RealAttribute | None = None
     correlation: Annotated[float, Field(ge=-1, le=1, strict=True)] = 0.0
     behaviour: str = "truthful"
@@ -260,6 +269,9 @@ class BuyerSegment(Segment):
         What coverage and privacy level are worth, as a share of the budget.
     curve_options : dict of str to attribute
         Parameters of the curve.
+    taste : attribute, money
+        What a broker's versions are worth to a buyer beyond its curve, or less where it is negative; drawn for each
+        buyer and broker.
     """
 
     family: ClassVar[Family] = BUYERS
@@ -276,6 +288,7 @@ class BuyerSegment(Segment):
     noise_sensitivity: NonNegativeAttribute = Attribute(constant=2.0)
     curve: str = "sigmoid"
     curve_options: dict[str, RealAttribute] = {}
+    taste: RealAttribute = Attribute(constant=0.0)
     behaviour: str = "target"
 
     @field_validator("curve")
@@ -468,6 +481,11 @@ class BrokerConfig(Section):
     privacy_accounting : {"basic", "gaussian"}
         How releases count against owners' privacy budgets: their epsilons add up, or they compose exactly as Gaussian
         mechanisms at the delta of one release, for which the training method must be "auto", "output" or "gradient".
+    capital : float, money, optional
+        What the broker can lose. One that owes more than it took and has left pays what it has, to all alike, and is
+        out of business. Without limit by default.
+    behaviour, behaviour_options
+        How the broker chooses its commission and budgets, and the options of that, as for pricing.
     valuation, training
         How shards are valued and versions trained.
     """
@@ -485,8 +503,16 @@ class BrokerConfig(Section):
     starting_budget: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] | None = None
     survey_share: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
     privacy_accounting: PrivacyComposition = "basic"
+    capital: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] | None = None
+    behaviour: str = "fixed"
+    behaviour_options: dict[str, Any] = {}
     valuation: ValuationConfig = ValuationConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @property
+    def section(self) -> str:
+        """Dotted name of its section in a scenario."""
+        return "broker"
 
     @field_validator("epsilons")
     @classmethod
@@ -513,26 +539,31 @@ class BrokerConfig(Section):
         try:
             PRICING.create(self.pricing, self.pricing_options)
         except ValueError as error:
-            raise ValueError(f"broker.pricing: {error}") from error
+            raise ValueError(f"{self.section}.pricing: {error}") from error
+        try:
+            behaviour = BROKERS.create(self.behaviour, self.behaviour_options)
+        except ValueError as error:
+            raise ValueError(f"{self.section}.behaviour: {error}") from error
         try:
             for k in range(len(self.epsilons)):
                 options = version_options(self.procurement, self.procurement_options, k, len(self.epsilons))
                 PROCUREMENT.create(self.procurement, options)
         except ValueError as error:
-            raise ValueError(f"broker.procurement: {error}") from error
+            raise ValueError(f"{self.section}.procurement: {error}") from error
         self._check_promises()
+        self._check_behaviour(behaviour)
         if (
             self.starting_budget is None
             and self.manufacturing_budget == "revenue"
             and not PRICING.resolve(self.pricing).surveys
         ):
             raise ValueError(
-                f"starting_budget is missing; the pricing strategy {self.pricing!r} surveys nobody, so a version "
-                "that has earned nothing needs a given amount"
+                f"{self.section}.starting_budget is missing; the pricing strategy {self.pricing!r} surveys nobody, so "
+                "a version that has earned nothing needs a given amount"
             )
         if isinstance(self.manufacturing_budget, tuple) and len(self.manufacturing_budget) != len(self.epsilons):
             raise ValueError(
-                f"manufacturing_budget: found {len(self.manufacturing_budget)} amounts; "
+                f"{self.section}.manufacturing_budget: found {len(self.manufacturing_budget)} amounts; "
                 f"allowed is one for each of the {len(self.epsilons)} epsilons"
             )
         return self
@@ -544,10 +575,56 @@ class BrokerConfig(Section):
             return
         allowed = [name for name, rule in SETTLEMENT.classes().items() if rule.pays_promises == promises]
         raise ValueError(
-            f"broker.settlement: found {self.settlement!r} with the procurement method {self.procurement!r}, which "
-            f"promises {'payments' if promises else 'none'}; allowed with it {'is' if len(allowed) == 1 else 'are'} "
-            f"{', '.join(map(repr, allowed))}"
+            f"{self.section}.settlement: found {self.settlement!r} with the procurement method {self.procurement!r}, "
+            f"which promises {'payments' if promises else 'none'}; allowed with it "
+            f"{'is' if len(allowed) == 1 else 'are'} {', '.join(map(repr, allowed))}"
         )
+
+    def _check_behaviour(self, behaviour: BrokerBehaviour) -> None:
+        """Refuse settings that a behaviour would choose itself, or that it cannot plan with."""
+        if behaviour.chooses_budgets and self.manufacturing_budget != "revenue":
+            raise ValueError(
+                f"{self.section}.manufacturing_budget: found {self.manufacturing_budget!r} with the broker behaviour "
+                f"{self.behaviour!r}, which chooses budgets itself; allowed with it is 'revenue'"
+            )
+        if behaviour.chooses_commission and self.commission != 0:
+            raise ValueError(
+                f"{self.section}.commission: found {self.commission:g} with the broker behaviour {self.behaviour!r}, "
+                "which chooses it itself; allowed with it is 0"
+            )
+        if behaviour.plans and not PRICING.resolve(self.pricing).surveys:
+            raise ValueError(
+                f"{self.section}.behaviour: found {self.behaviour!r} with the pricing strategy {self.pricing!r}, which "
+                "surveys nobody; a broker that plans needs answers, so allowed with it are the strategies that survey"
+            )
+
+
+class NamedBroker(BrokerConfig):
+    """One of several brokers, or some that differ in nothing but their names.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    count : int
+        How many brokers are like it; several are called NAME-1, NAME-2 and so on.
+    undercut : float
+        Share, in [0, 1), by which it goes below what would leave a buyer as well off with a rival.
+    """
+
+    name: Annotated[str, Field(pattern=SEGMENT_PATTERN)]
+    count: Count = 1
+    undercut: Annotated[float, Field(ge=0, lt=1, strict=True)] = 0.01
+
+    @property
+    def section(self) -> str:
+        """Dotted name of its section in a scenario."""
+        return f"brokers.{self.name}"
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the brokers that it stands for."""
+        return [self.name] if self.count == 1 else [f"{self.name}-{i}" for i in range(1, self.count + 1)]
 
 
 class IncentivesConfig(Section):
@@ -574,8 +651,10 @@ class MarketConfig(Section):
         Which records the owners hold.
     owners : tuple of OwnerSegment
         Segments of data owners.
-    broker : BrokerConfig
-        The broker and its mechanisms.
+    broker : BrokerConfig, optional
+        The broker and its mechanisms; None where there are `brokers`.
+    brokers : tuple of NamedBroker
+        Brokers that compete, instead of one.
     buyers : tuple of BuyerSegment
         Segments of model buyers.
     incentives : IncentivesConfig
@@ -585,9 +664,24 @@ class MarketConfig(Section):
     rounds: Count = 10
     data: DataConfig = DataConfig()
     owners: Annotated[tuple[OwnerSegment, ...], Field(min_length=1)]
-    broker: BrokerConfig = BrokerConfig()
+    broker: BrokerConfig | None = None
+    brokers: tuple[NamedBroker, ...] = ()
     buyers: Annotated[tuple[BuyerSegment, ...], Field(min_length=1)]
     incentives: IncentivesConfig = IncentivesConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_several(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and not raw.get("brokers"):
+            return {**raw, "broker": {} if raw.get("broker") is None else raw["broker"]}
+        return raw
+
+    @property
+    def desks(self) -> dict[str, BrokerConfig]:
+        """Settings of every broker, by its name."""
+        if self.broker is not None:
+            return {"broker": self.broker}
+        return {name: broker for broker in self.brokers for name in broker.names}
 
     @property
     def n_owners(self) -> int:
@@ -599,22 +693,22 @@ class MarketConfig(Section):
         """Buyers in all segments when the market opens."""
         return sum(segment.count for segment in self.buyers)
 
-    def accuracy_curve(self) -> AccuracyCurve | None:
-        """The curve that stands in for training, if one does.
+    def accuracy_curve(self, broker: BrokerConfig) -> AccuracyCurve | None:
+        """The curve that stands in for training at a broker, if one does.
 
         Raises
         ------
         ValueError
             If there is none of that name or in that file, or none for the data.
         """
-        training = self.broker.training
+        training = broker.training
         if training.method != "surrogate":
             return None
         name = training.curve
         if name is None:
             if self.data.source == "values" or self.data.identity() not in SHIPPED_DATA:
                 raise ValueError(
-                    f"broker.training.curve is missing; method 'surrogate' has no curve of its own for "
+                    f"{broker.section}.training.curve is missing; method 'surrogate' has no curve of its own for "
                     f"{_words(self.data.identity())}, so it needs the file of one (see `dealer calibrate`)"
                     + (" or the name of one" if self.data.source == "values" else "")
                 )
@@ -624,7 +718,7 @@ class MarketConfig(Section):
                 return AccuracyCurve.load(Path(name))
             return shipped_curve(name, training.model, training.neighbours)
         except ValueError as error:
-            raise ValueError(f"broker.training.curve: {error}") from error
+            raise ValueError(f"{broker.section}.training.curve: {error}") from error
 
     @model_validator(mode="after")
     def _consistent(self) -> MarketConfig:
@@ -633,7 +727,9 @@ class MarketConfig(Section):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{kind}: found the segment {twice[0]!r} twice; every segment needs its own name")
+        self._check_brokers()
         drawn = self.data.source == "values"
+        smallest = min(broker.epsilons[0] for broker in self.desks.values())
         for owners in self.owners:
             if drawn and owners.value is None:
                 raise ValueError(
@@ -641,10 +737,10 @@ class MarketConfig(Section):
                     "Shapley value"
                 )
             largest = math.inf if owners.privacy_budget is None else owners.privacy_budget.support()[1]
-            if largest < self.broker.epsilons[0]:
+            if largest < smallest:
                 raise ValueError(
                     f"owners.{owners.segment}.privacy_budget: found at most {largest:g}, which affords no version; "
-                    f"allowed are budgets that reach the smallest epsilon, {self.broker.epsilons[0]:g}"
+                    f"allowed are budgets that reach the smallest epsilon, {smallest:g}"
                 )
             if drawn and owners.base_price == "records":
                 raise ValueError(
@@ -665,45 +761,87 @@ class MarketConfig(Section):
                     f"owners.{owners.segment}.correlation: found {owners.correlation:g}; allowed with data.source = "
                     "'values' only, where values are drawn"
                 )
-        if not drawn:
-            self._check_valuation()
-        training = self.broker.training
-        curve = self.accuracy_curve()
+        for broker in self._sections:
+            self._check_broker(broker)
+        return self
+
+    @property
+    def _sections(self) -> tuple[BrokerConfig, ...]:
+        return self.brokers if self.broker is None else (self.broker,)
+
+    def _check_brokers(self) -> None:
+        """Refuse one broker beside several, two of one name, and brokers that count privacy differently."""
+        if self.broker is not None and self.brokers:
+            raise ValueError(
+                f"brokers: found {', '.join(broker.name for broker in self.brokers)} beside a section broker; allowed "
+                "is one broker, or several that are all named"
+            )
+        names = [name for broker in self.brokers for name in broker.names]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"brokers: found the name {twice[0]!r} twice; every broker needs its own")
+        first = self._sections[0]
+        for broker in self._sections[1:]:
+            pairs = {
+                "delta": (broker.delta, first.delta),
+                "privacy_accounting": (broker.privacy_accounting, first.privacy_accounting),
+                "training.unit": (broker.training.unit, first.training.unit),
+                "training.records_per_owner": (broker.training.records_per_owner, first.training.records_per_owner),
+            }
+            for name, (found, allowed) in pairs.items():
+                if found != allowed:
+                    raise ValueError(
+                        f"{broker.section}.{name}: found {found!r} where {first.section} has {allowed!r}; allowed is "
+                        "the same for all brokers, since an owner's privacy is counted over all of them"
+                    )
+        for owners in self.owners:
+            if owners.homing == "single" and self.broker is not None:
+                raise ValueError(
+                    f"owners.{owners.segment}.homing: found 'single' where there is one broker; allowed with "
+                    "[[brokers]] only"
+                )
+
+    def _check_broker(self, broker: BrokerConfig) -> None:
+        """Refuse what a broker could not do with these data and owners."""
+        section, training = broker.section, broker.training
+        if self.data.source != "values":
+            self._check_valuation(broker)
+        curve = self.accuracy_curve(broker)
         if curve is not None:
-            _check_curve(self, curve)
+            _check_curve(self, broker, curve)
         method = training.method if curve is None else curve.method
-        if self.broker.privacy_accounting == "gaussian" and method not in GAUSSIAN:
+        if broker.privacy_accounting == "gaussian" and method not in GAUSSIAN:
             trained = "an accuracy curve that does not tell its training method"
             raise ValueError(
-                f"broker.privacy_accounting: found 'gaussian' with "
+                f"{section}.privacy_accounting: found 'gaussian' with "
                 f"{trained if method is None else f'the training method {method!r}'}; allowed with it are the "
                 f"Gaussian mechanisms {', '.join(map(repr, GAUSSIAN))}"
             )
-        if training.method != "surrogate":
-            for epsilon in self.broker.epsilons:
-                try:
-                    plan_training(
-                        epsilon,
-                        self.broker.delta,
-                        self.data.known_classes(),
-                        1,
-                        1,
-                        model=training.model,
-                        method=training.method,
-                        neighbours=training.neighbours,
-                        unit=training.unit,
-                    )
-                except ValueError as error:
-                    raise ValueError(f"broker.epsilons: found {epsilon:g}; {error}") from error
-        return self
+        if training.method == "surrogate":
+            return
+        for epsilon in broker.epsilons:
+            try:
+                plan_training(
+                    epsilon,
+                    broker.delta,
+                    self.data.known_classes(),
+                    1,
+                    1,
+                    model=training.model,
+                    method=training.method,
+                    neighbours=training.neighbours,
+                    unit=training.unit,
+                )
+            except ValueError as error:
+                raise ValueError(f"{section}.epsilons: found {epsilon:g}; {error}") from error
 
-    def _check_valuation(self) -> None:
+    def _check_valuation(self, broker: BrokerConfig) -> None:
         """Check that the method takes as many owners, and the game data of this size."""
-        valuation = self.broker.valuation
+        section, valuation = broker.section, broker.valuation
         limit = None if valuation.method == "auto" else VALUATION.resolve(valuation.method).max_players
         if limit is not None and self.n_owners > limit:
             raise ValueError(
-                f"broker.valuation.method: found {valuation.method!r} for {self.n_owners} owners; it takes at most "
+                f"{section}.valuation.method: found {valuation.method!r} for {self.n_owners} owners; it takes at most "
                 f"{limit}, so name a method that samples, such as 'svarm', or 'auto'"
             )
         try:
@@ -714,38 +852,38 @@ class MarketConfig(Section):
                 n_classes=self.data.known_classes(),
             )
         except ValueError as error:
-            raise ValueError(f"broker.valuation.game: {error}") from error
+            raise ValueError(f"{section}.valuation.game: {error}") from error
 
 
 #: Data sets of which curves come with the package.
 SHIPPED_DATA = [DataConfig(source=name).identity() for name in ("breast_cancer", "iris", "digits", "synthetic")]
 
 
-def _check_curve(market: MarketConfig, curve: AccuracyCurve) -> None:
+def _check_curve(market: MarketConfig, broker: BrokerConfig, curve: AccuracyCurve) -> None:
     """Refuse a curve that was calibrated for other data, another training or other epsilons than the market's."""
-    broker, data = market.broker, market.data
+    section, data = broker.section, market.data
     training = broker.training
     drawn = data.source == "values"
     if drawn and training.records_per_owner is None:
         raise ValueError(
-            "broker.training.records_per_owner is missing; with data.source = 'values' the surrogate takes it for the "
-            "number of records of each owner"
+            f"{section}.training.records_per_owner is missing; with data.source = 'values' the surrogate takes it for "
+            "the number of records of each owner"
         )
     if not drawn and training.records_per_owner is not None:
         raise ValueError(
-            f"broker.training.records_per_owner: found {training.records_per_owner}; allowed with data.source = "
+            f"{section}.training.records_per_owner: found {training.records_per_owner}; allowed with data.source = "
             "'values' only, elsewhere the owners' records are counted"
         )
     low, high = curve.epsilon_range
     for epsilon in broker.epsilons:
         if not low <= epsilon <= high:
             raise ValueError(
-                f"broker.epsilons: found {epsilon:g}; the accuracy curve was calibrated for {low:g} to {high:g}"
+                f"{section}.epsilons: found {epsilon:g}; the accuracy curve was calibrated for {low:g} to {high:g}"
             )
     total = market.n_owners * (training.records_per_owner or 0)
     if total > curve.records_range[1]:
         raise ValueError(
-            f"broker.training.records_per_owner: found {training.records_per_owner}, which makes {total} records in "
+            f"{section}.training.records_per_owner: found {training.records_per_owner}, which makes {total} records in "
             f"all; the accuracy curve was calibrated for up to {curve.records_range[1]:g}"
         )
     if curve.calibration is None:
@@ -753,14 +891,14 @@ def _check_curve(market: MarketConfig, curve: AccuracyCurve) -> None:
     calibrated = curve.calibration
     if training.unit == "owner" and market.n_owners != calibrated.owners:
         raise ValueError(
-            f"owners: found {market.n_owners} with broker.training.unit = 'owner'; the accuracy curve was calibrated "
-            f"for {calibrated.owners}, and how much noise weighs depends on their number"
+            f"owners: found {market.n_owners} with {section}.training.unit = 'owner'; the accuracy curve was "
+            f"calibrated for {calibrated.owners}, and how much noise weighs depends on their number"
         )
     # A setting that the file does not know had its default when the file was written.
     defaults = {name: field.default for name, field in TrainingConfig.model_fields.items()}
-    pairs: list[tuple[str, Any, Any]] = [("broker.delta", broker.delta, calibrated.delta)]
+    pairs: list[tuple[str, Any, Any]] = [(f"{section}.delta", broker.delta, calibrated.delta)]
     for name, found in training.settings().items():
-        pairs.append((f"broker.training.{name}", found, calibrated.training.get(name, defaults[name])))
+        pairs.append((f"{section}.training.{name}", found, calibrated.training.get(name, defaults[name])))
     if not drawn:
         pairs.append(("data", _words(data.identity()), _words(calibrated.data)))
     for name, found, allowed in pairs:

@@ -10,19 +10,18 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simulator.agents.owner import compensation, marginal
-from simulator.privacy.accounts import PrivacyAccounts
-from simulator.records import Offers, Purchases
-from simulator.valuation.estimator import Valuation
+from simulator.privacy.accounts import Affordable, PrivacyAccounts
+from simulator.records import Purchases
 
 if TYPE_CHECKING:
-    from simulator.agents.broker import Broker
+    from simulator.trades import Trade
 
 #: Reports that the search starts from, evenly spaced.
 GRID = 17
@@ -71,10 +70,10 @@ class Misreport:
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
-    """A round with one owner's report changed: the purchases, and what the owner makes of each version."""
+    """A round with one owner's report changed: each broker's purchases, and what the owner makes of each version."""
 
     report: float
-    purchases: Purchases
+    purchases: tuple[Purchases, ...]
     by_version: np.ndarray
     cost: float
 
@@ -90,60 +89,31 @@ class Outlook:
 
     Parameters
     ----------
-    broker : Broker
-        Who selects and settles.
-    offers : Offers
-        What the owners reported.
-    valuation : Valuation
-        Values of the shards.
-    base_prices : array of float, shape (n,)
-        Base price of each owner, in money.
+    trades : sequence of Trade
+        What each broker did, in the order in which they bought.
     sensitivities : array of float, shape (n,)
         True sensitivities, in 1/eps.
-    purchases : Purchases
-        What was bought, and for which budgets.
-    revenue : array of float, shape (l,)
-        Revenue of each version, in money.
     privacy : PrivacyAccounts
         What the owners' privacy has cost before the round.
     exposure : callable
         The exposure of the owners to others' sales at given purchases, as `OwnerPopulation.exposure`.
-    known : array of float, shape (l, n), optional
-        The exposure that owners reckoned with when they offered.
-    listed : bool
-        Whether there was a price list: without one nothing is bought at any report.
     """
 
     def __init__(
         self,
-        broker: Broker,
-        offers: Offers,
-        valuation: Valuation,
-        base_prices: np.ndarray,
+        trades: Sequence[Trade],
         sensitivities: np.ndarray,
-        purchases: Purchases,
-        revenue: np.ndarray,
         privacy: PrivacyAccounts,
         exposure: Callable[[np.ndarray], np.ndarray | None] = lambda bought: None,
-        known: np.ndarray | None = None,
-        *,
-        listed: bool = True,
     ) -> None:
-        self._broker = broker
-        self._offers = offers
-        self._valuation = valuation
-        self._base_prices = base_prices
+        self._trades = tuple(trades)
         self._sensitivities = sensitivities
-        self._purchases = purchases
-        self._revenue = revenue
         self._privacy = privacy
         self._exposure = exposure
-        self._known = known
-        self._listed = listed
 
     def took_part(self, owner: int) -> bool:
         """Whether the owner took part in the round."""
-        return bool(self._offers.takes_part[owner])
+        return any(trade.offers.takes_part[owner] for trade in self._trades)
 
     def surplus(self, owner: int, report: float) -> float:
         """What an owner that took part would have been paid beyond its true cost, in money.
@@ -169,9 +139,11 @@ class Outlook:
         """
         truth = float(self._sensitivities[owner])
         at_truth = self._try(owner, truth)
-        reports = sorted({truth, float(self._offers.sensitivities[owner]), *self._grid(owner)})
+        reported = float(self._trades[0].offers.sensitivities[owner])
+        reports = sorted({truth, reported, *self._grid(owner)})
         trials = [at_truth if report == truth else self._try(owner, report) for report in reports]
-        allowed = TOLERANCE * max(at_truth.cost, float(self._costs(owner)[0]))
+        least = min(float(self._costs(trade, owner)[0]) for trade in self._trades)
+        allowed = TOLERANCE * max(at_truth.cost, least)
         smallest = RESOLUTION * reports[-1]
         best = max(trials, key=lambda trial: trial.surplus)
         best = at_truth if at_truth.surplus >= best.surplus else best
@@ -201,57 +173,86 @@ class Outlook:
 
     def _grid(self, owner: int) -> list[float]:
         """Reports from 0 to beyond what any version's budget affords."""
-        base, truth = float(self._base_prices[owner]), float(self._sensitivities[owner])
-        if base <= 0 or not self._valuation.values[owner] > 0 or not self._listed:
-            return [truth]  # it asks nothing at any report, or nobody buys
-        affordable = self._purchases.budgets > base
-        most = np.log(self._purchases.budgets[affordable] / base) / self._broker.epsilons[affordable]
-        top = max(float(most.max(initial=0.0)) * (1 + RESOLUTION), truth)
-        return np.linspace(0.0, top, GRID).tolist()
+        truth = top = float(self._sensitivities[owner])
+        searched = False
+        for trade in self._trades:
+            base, budgets = float(trade.base_prices[owner]), trade.purchases.budgets
+            if base <= 0 or not trade.valuation.values[owner] > 0 or trade.prices is None:
+                continue  # it asks nothing at any report, or the broker buys nothing
+            if not trade.offers.takes_part[owner]:
+                continue
+            searched = True
+            affordable = budgets > base
+            most = np.log(budgets[affordable] / base) / trade.broker.epsilons[affordable]
+            top = max(float(most.max(initial=0.0)) * (1 + RESOLUTION), top)
+        return np.linspace(0.0, top, GRID).tolist() if searched else [truth]
 
-    def _asked(self, owner: int, report: float) -> np.ndarray:
-        """What the owner asks for each version at a report, shape (l,)."""
-        if not self._valuation.values[owner] > 0:
-            return np.full(len(self._broker.epsilons), np.inf)
-        asked = compensation(self._base_prices[owner : owner + 1], np.array([report]), self._broker.epsilons)[:, 0]
-        return marginal(asked, None if self._known is None else self._known[:, owner])
+    def _asked(self, trade: Trade, owner: int, report: float) -> np.ndarray:
+        """What the owner asks of a broker for each version at a report, shape (l,)."""
+        if not (trade.offers.takes_part[owner] and trade.valuation.values[owner] > 0):
+            return np.full(len(trade.broker.epsilons), np.inf)
+        base = trade.base_prices[owner : owner + 1]
+        asked = compensation(base, np.array([report]), trade.broker.epsilons)[:, 0]
+        return marginal(asked, None if trade.exposure is None else trade.exposure[:, owner])
 
-    def _costs(self, owner: int) -> np.ndarray:
-        """What use of its shard in each version costs the owner, shape (l,)."""
+    def _costs(self, trade: Trade, owner: int) -> np.ndarray:
+        """What use of its shard in each version of a broker costs the owner, shape (l,)."""
         truth = self._sensitivities[owner : owner + 1]
-        return compensation(self._base_prices[owner : owner + 1], truth, self._broker.epsilons)[:, 0]
+        return compensation(trade.base_prices[owner : owner + 1], truth, trade.broker.epsilons)[:, 0]
 
-    def _try(self, owner: int, report: float, between: tuple[Purchases, Purchases] | None = None) -> _Trial:
+    def _try(
+        self, owner: int, report: float, between: tuple[tuple[Purchases, ...], tuple[Purchases, ...]] | None = None
+    ) -> _Trial:
         """The round at another report; a version for which the same was bought on both sides is not bought anew."""
-        asked = self._purchases.asked.copy()
-        asked[:, owner] = self._asked(owner, report)
-        if not self._listed:
-            purchases = replace(self._purchases, asked=asked)
-        elif between is None:
-            purchases = self._broker.buy(self._valuation, asked, self._purchases.budgets, self._privacy)
-        else:
-            kept = (between[0].bought == between[1].bought).all(axis=1)
-            purchases = self._broker.buy(
-                self._valuation, asked, self._purchases.budgets, self._privacy, known=between[0], kept=kept
-            )
-        costs, _ = self._borne(owner, purchases)
-        return _Trial(report, purchases, self._settle(owner, purchases, report), float(costs.sum()))
+        found: list[Purchases] = []
+        cost = 0.0
+        for place, trade in enumerate(self._trades):
+            asked = trade.purchases.asked.copy()
+            asked[:, owner] = self._asked(trade, owner, report)
+            if trade.prices is None:
+                purchases = replace(trade.purchases, asked=asked)
+            else:
+                kept = None
+                if between is not None:
+                    left, right = between[0][place], between[1][place]
+                    kept = (left.bought == right.bought).all(axis=1)
+                purchases = trade.broker.buy(
+                    trade.valuation,
+                    asked,
+                    trade.purchases.budgets,
+                    self._seen_by(trade, found),
+                    known=None if between is None else between[0][place],
+                    kept=kept,
+                )
+            found.append(purchases)
+            cost += float(self._borne(trade, owner, purchases)[0].sum())
+        return _Trial(report, tuple(found), self._settle(owner, found, report), cost)
 
-    def _borne(self, owner: int, purchases: Purchases) -> tuple[np.ndarray, np.ndarray]:
+    def _seen_by(self, trade: Trade, before: Sequence[Purchases]) -> Affordable:
+        """Privacy accounts as a broker sees them after what those before it have bought."""
+        used = np.zeros((len(self._privacy.epsilons), len(self._sensitivities)), dtype=bool)
+        for earlier, purchases in zip(self._trades, before, strict=False):
+            used[earlier.first_version : earlier.first_version + len(purchases.bought)] = purchases.bought
+        return self._privacy.part(trade.first_version, used)
+
+    def _borne(self, trade: Trade, owner: int, purchases: Purchases) -> tuple[np.ndarray, np.ndarray]:
         """What an owner's sales cost it, and what it bears through others in any case, two arrays of shape (l,)."""
-        costs, exposure = self._costs(owner), self._exposure(purchases.bought)
+        costs, exposure = self._costs(trade, owner), self._exposure(purchases.bought)
         own = None if exposure is None else exposure[:, owner]
         anyway = np.zeros(len(costs)) if own is None else np.where(own > 0, costs, 0.0) * own
         return np.where(purchases.bought[:, owner], marginal(costs, own), 0.0), anyway
 
-    def _settle(self, owner: int, purchases: Purchases, report: float) -> np.ndarray:
-        """What an owner makes of purchases at a report: payments less true costs, shape (l,), in money."""
-        asked = purchases.asked.copy()
-        asked[:, owner] = self._asked(owner, report)
-        settled = self._broker.share(self._revenue, replace(purchases, asked=asked), self._valuation)
-        costs, anyway = self._borne(owner, purchases)
-        return np.asarray(settled.payments[:, owner] - costs - anyway)
+    def _settle(self, owner: int, purchases: Sequence[Purchases], report: float) -> np.ndarray:
+        """What an owner makes of purchases at a report: payments less true costs, of all versions, in money."""
+        made = []
+        for trade, bought in zip(self._trades, purchases, strict=True):
+            asked = bought.asked.copy()
+            asked[:, owner] = self._asked(trade, owner, report)
+            settled = trade.broker.share(trade.sales.revenue, replace(bought, asked=asked), trade.valuation)
+            costs, anyway = self._borne(trade, owner, bought)
+            made.append(settled.payments[:, owner] - costs - anyway)
+        return np.concatenate(made)
 
 
-def _same(one: Purchases, other: Purchases) -> bool:
-    return np.array_equal(one.bought, other.bought)
+def _same(one: Sequence[Purchases], other: Sequence[Purchases]) -> bool:
+    return all(np.array_equal(a.bought, b.bought) for a, b in zip(one, other, strict=True))

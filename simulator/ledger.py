@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from simulator.privacy.accounts import PrivacyAccounts
-from simulator.records import Purchases, Sales, Settlement, Versions
+from simulator.records import Sales, Settlement
+from simulator.trades import Trade
 
 #: Payments and receipts may differ by this share of the revenue, which is rounding.
 TOLERANCE = 1e-9
@@ -24,6 +27,8 @@ class Ledger:
         Number of buyers.
     privacy : PrivacyAccounts
         What the owners' privacy has cost so far.
+    n_brokers : int
+        Number of brokers.
 
     Attributes
     ----------
@@ -31,20 +36,33 @@ class Ledger:
         What each buyer has paid, in money.
     owners : array of float, shape (n,)
         What each owner has received, in money.
-    broker : float
-        What the broker has kept, in money.
+    brokers : array of float, shape (B,)
+        What each broker has kept, in money.
     privacy : PrivacyAccounts
         What the releases have cost each owner's privacy.
     """
 
-    def __init__(self, n_buyers: int, privacy: PrivacyAccounts) -> None:
+    def __init__(self, n_buyers: int, privacy: PrivacyAccounts, n_brokers: int = 1) -> None:
         self.buyers = np.zeros(n_buyers)
         self.owners = np.zeros(len(privacy.budgets))
-        self.broker = 0.0
+        self.brokers = np.zeros(n_brokers)
         self.privacy = privacy
 
-    def book(self, sales: Sales, settlement: Settlement, purchases: Purchases, versions: Versions) -> None:
-        """Enter one round: money, and the releases that used the owners' shards.
+    def book(self, trades: Sequence[Trade]) -> None:
+        """Enter one round of all brokers: money, and the releases that used the owners' shards.
+
+        Raises
+        ------
+        MoneyError
+            As `enter` does.
+        """
+        for number, trade in enumerate(trades):
+            self.enter(trade.sales, trade.settlement, number)
+        bought = np.concatenate([trade.purchases.bought for trade in trades])
+        self.privacy.book(bought, np.concatenate([trade.versions.gaussian for trade in trades]))
+
+    def enter(self, sales: Sales, settlement: Settlement, broker: int = 0) -> None:
+        """Enter one broker's money of a round.
 
         Raises
         ------
@@ -65,5 +83,4 @@ class Ledger:
             )
         self.buyers[slice(None) if sales.rows is None else sales.rows] += sales.paid
         self.owners += settlement.payments.sum(axis=0)
-        self.broker += settlement.profit
-        self.privacy.book(purchases.bought, versions.gaussian)
+        self.brokers[broker] += settlement.profit

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,15 +14,14 @@ import pandas as pd
 from simulator import metrics
 from simulator.incentives import Misreport
 from simulator.pricing.arbitrage import find_arbitrage
-from simulator.pricing.composition import Composition
-from simulator.pricing.survey import Survey
 from simulator.privacy.accounts import PrivacyAccounts
-from simulator.records import Offers, PriceList, Purchases, Sales, Settlement, Versions
-from simulator.valuation.estimator import Valuation
+from simulator.records import Offers, PriceList, Sales
+from simulator.trades import Trade
 
 #: Tables a market can log, and the columns that order each.
 TABLES = {
     "rounds": ("round",),
+    "brokers": ("round", "broker"),
     "versions": ("round", "version"),
     "owners": ("round", "owner"),
     "sales": ("round", "buyer"),
@@ -53,6 +54,11 @@ ROUND_METRICS = (
     "sales",
     "sell_through",
     "versions_on_sale",
+    "price_mean",
+    "brokers_active",
+    "commission",
+    "markup",
+    "concentration",
     "data_cost",
     "gini_paid",
     "gini_all",
@@ -84,21 +90,16 @@ class RoundOutcome:
 
     Attributes
     ----------
-    expected_revenue : array of float, shape (l,)
-        What the survey let expect of each version, scaled to the market's size, in money.
-    true_costs : array of float, shape (l, n)
-        What use of its shard costs each owner at its true sensitivity beyond what it bears anyway, 0 where it was not
-        bought, in money.
-    leakage : array of float, shape (n,)
-        What each owner bears through others, whether it sells or not, in money.
+    offers : Offers
+        What the owners reported.
+    trades : tuple of Trade
+        What each broker did, in the order of the scenario.
     sensitivities : array of float, shape (n,)
         True privacy sensitivities, in 1/eps.
     took_part : array of bool, shape (n,)
         Who took part in the round before.
     reservations, expectations : array of float, shape (n,)
         Reservation surplus of each owner, and what it expected of this round, in money per round.
-    epsilon : array of float, shape (n,)
-        Privacy spent by each owner in this round, by basic composition.
     privacy : PrivacyAccounts
         Privacy spent in all rounds so far, this one included.
     misreports : tuple of Misreport
@@ -107,24 +108,53 @@ class RoundOutcome:
 
     round: int
     offers: Offers
-    valuation: Valuation
-    survey: Survey
-    expected_revenue: np.ndarray
-    purchases: Purchases
-    versions: Versions
-    price_list: PriceList
-    composition: Composition
-    sales: Sales
-    settlement: Settlement
-    true_costs: np.ndarray
-    leakage: np.ndarray
+    trades: tuple[Trade, ...]
     sensitivities: np.ndarray
     took_part: np.ndarray
     reservations: np.ndarray
     expectations: np.ndarray
-    epsilon: np.ndarray
     privacy: PrivacyAccounts
     misreports: tuple[Misreport, ...]
+
+    @cached_property
+    def sales(self) -> list[Sales]:
+        """What buyers bought of each broker."""
+        return [trade.sales for trade in self.trades]
+
+    @cached_property
+    def price_lists(self) -> list[PriceList]:
+        """The list of each broker."""
+        return [trade.price_list for trade in self.trades]
+
+    @cached_property
+    def bought(self) -> np.ndarray:
+        """Whether an owner's shard is used in a version, of all brokers', shape (l, n)."""
+        return np.concatenate([trade.purchases.bought for trade in self.trades])
+
+    @cached_property
+    def paid(self) -> np.ndarray:
+        """What each owner is paid, shape (n,), in money."""
+        return np.concatenate([trade.settlement.payments for trade in self.trades]).sum(axis=0)
+
+    @cached_property
+    def asked(self) -> np.ndarray:
+        """What each owner asks for what was bought, shape (n,), in money."""
+        return np.concatenate([np.where(t.purchases.bought, t.purchases.asked, 0.0) for t in self.trades]).sum(axis=0)
+
+    @cached_property
+    def costs(self) -> np.ndarray:
+        """What its sales cost each owner beyond what it bears anyway, of all versions, shape (l, n), in money."""
+        return np.concatenate([trade.costs for trade in self.trades])
+
+    @cached_property
+    def leakage(self) -> np.ndarray:
+        """What each owner bears through others, shape (n,), in money."""
+        return np.sum([trade.leakage for trade in self.trades], axis=0)
+
+    @cached_property
+    def epsilon(self) -> np.ndarray:
+        """Privacy spent by each owner in this round, by basic composition, shape (n,)."""
+        return np.asarray(self.privacy.epsilons @ self.bought)
 
 
 class RoundLog:
@@ -144,7 +174,13 @@ class RoundLog:
                 raise ValueError(f"tables: found {table!r}; allowed are {', '.join(TABLES)}")
         self._segments = {"owners": owner_segments, "sales": buyer_segments}
         self._parts: dict[str, list[dict[str, Any]]] = {table: [] for table in tables}
-        self._makers = {"rounds": _rounds, "versions": _versions, "owners": _owners, "sales": _sales}
+        self._makers = {
+            "rounds": _rounds,
+            "brokers": _brokers,
+            "versions": _versions,
+            "owners": _owners,
+            "sales": _sales,
+        }
 
     def add(self, outcome: RoundOutcome) -> None:
         """Log one round."""
@@ -170,24 +206,28 @@ def _with_round(number: int, columns: dict[str, np.ndarray]) -> dict[str, np.nda
 
 
 def _rounds(o: RoundOutcome) -> dict[str, Any]:
-    sales, price_list = o.sales, o.price_list
-    bought = o.purchases.bought
-    paid = o.settlement.payments.sum(axis=0)
-    asked = np.where(bought, o.purchases.asked, 0.0).sum(axis=0)
-    expected = float(o.expected_revenue.sum())
-    revenue, payouts, cost = float(sales.paid.sum()), float(paid.sum()), float(o.true_costs.sum() + o.leakage.sum())
-    buyers, owners, profit = metrics.buyer_surplus(sales), payouts - cost, o.settlement.profit
+    trades, sales, lists = o.trades, o.sales, o.price_lists
+    expected = sum(float(trade.expected_revenue.sum()) for trade in trades)
+    revenues = [float(sold.paid.sum()) for sold in sales]
+    revenue, payouts, cost = sum(revenues), float(o.paid.sum()), float(o.costs.sum() + o.leakage.sum())
+    buyers, owners = sum(metrics.buyer_surplus(sold) for sold in sales), payouts - cost
+    profit = sum(trade.settlement.profit for trade in trades)
     welfare = buyers + owners + profit
-    best = metrics.first_best(sales, price_list, cost)
-    attainable = float(metrics.best_worth(sales, price_list).sum())
-    monopoly = metrics.hindsight_monopoly(sales, price_list)
-    perfect = metrics.hindsight_perfect(sales, price_list)
-    hindsight = metrics.hindsight_revenue([sales], [price_list], o.composition)
+    best = metrics.first_best(sales, lists, cost)
+    worth = sum(float(sold.worth_bought.sum()) for sold in sales)
+    perfect = metrics.hindsight_perfect(sales, lists)
+    monopoly = hindsight = math.nan
+    if len(trades) == 1:  # of one of several brokers it would say nothing, as the others' lists would not stay
+        monopoly = metrics.hindsight_monopoly(sales[0], lists[0])
+        hindsight = metrics.hindsight_revenue(sales, lists, lists[0].composition)
+    present, served = len(sales[0].bought), sum(int(sold.bought.sum()) for sold in sales)
+    open_ = [trade for trade in trades if not trade.broker.bankrupt]
+    kinds = [shown.kind for shown in lists]
     epsilon_total, (epsilon_composed, _) = o.privacy.epsilon, o.privacy.composed()
     return {
         "round": o.round,
         "owners_taking_part": int(o.offers.takes_part.sum()),
-        "answers": len(o.survey),
+        "answers": sum(len(trade.survey) for trade in trades),
         "expected_revenue": expected,
         "revenue": revenue,
         "prediction_error": metrics.ratio(revenue - expected, expected),
@@ -198,23 +238,27 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "welfare": welfare,
         "first_best": best,
         "efficiency": metrics.ratio(welfare, best),
-        "deadweight_loss": metrics.deadweight_loss(sales, price_list),
-        "allocative_efficiency": metrics.ratio(float(sales.worth_bought.sum()), attainable),
+        "deadweight_loss": metrics.deadweight_loss(sales, lists),
+        "allocative_efficiency": metrics.ratio(worth, float(metrics.best_worth(sales, lists).sum())),
         "monopoly_revenue": monopoly,
         "perfect_revenue": perfect,
         "hindsight_revenue": hindsight,
         "regret": hindsight - revenue,
         "revenue_to_monopoly": metrics.ratio(revenue, monopoly),
         "revenue_to_perfect": metrics.ratio(revenue, perfect),
-        "buyers_present": len(sales.bought),
-        "sales": int(sales.bought.sum()),
-        "sell_through": metrics.ratio(float(sales.bought.sum()), len(sales.bought)),
-        "versions_on_sale": int(price_list.on_sale.sum()),
-        "data_cost": float(o.purchases.costs.sum()),
-        "leakage": float(o.leakage.sum()),
-        "gini_paid": metrics.gini(paid[paid > 0]),
-        "gini_all": metrics.gini(paid),
-        "ir_violations": metrics.violations(asked, paid, o.purchases.sold),
+        "buyers_present": present,
+        "sales": served,
+        "sell_through": metrics.ratio(float(served), present),
+        "versions_on_sale": sum(int(shown.on_sale.sum()) for shown in lists),
+        "price_mean": metrics.ratio(revenue, sum(float(sold.sold.sum()) for sold in sales)),
+        "brokers_active": len(open_),
+        "commission": float(np.mean([trade.broker.commission for trade in open_])) if open_ else math.nan,
+        "markup": metrics.ratio(profit, revenue),
+        "concentration": metrics.concentration(revenues),
+        "data_cost": sum(float(trade.purchases.costs.sum()) for trade in trades),
+        "gini_paid": metrics.gini(o.paid[o.paid > 0]),
+        "gini_all": metrics.gini(o.paid),
+        "ir_violations": metrics.violations(o.asked, o.paid, np.asarray(o.bought.any(axis=0))),
         "epsilon_mean": float(o.epsilon.mean()),
         "epsilon_max": float(o.epsilon.max()),
         "epsilon_total_mean": float(epsilon_total.mean()),
@@ -224,11 +268,46 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         "owners_spent": int(o.privacy.spent.sum()),
         "entries": 0 if o.round == 1 else int((o.offers.takes_part & ~o.took_part).sum()),
         "exits": int((~o.offers.takes_part & o.took_part).sum()),
+        "leakage": float(o.leakage.sum()),
         **_misreports(o.misreports),
-        "arbitrage_available": _arbitrage_available(price_list, o.composition),
-        "arbitrage_taken": metrics.bundle_saving(sales, price_list),
-        "pricing_fallback": float("nan") if price_list.kind == "none" else float(price_list.kind == "fallback"),
-        "list_kind": price_list.kind,
+        "arbitrage_available": max(_arbitrage_available(shown) for shown in lists),
+        "arbitrage_taken": sum(metrics.bundle_saving(*pair) for pair in zip(sales, lists, strict=True)),
+        "pricing_fallback": _share_of_fallbacks(kinds),
+        "list_kind": kinds[0] if len(set(kinds)) == 1 else "mixed",
+    }
+
+
+def _share_of_fallbacks(kinds: Sequence[str]) -> float:
+    """Share of the posted lists that a strategy fell back on; NaN where there is none."""
+    posted = [kind == "fallback" for kind in kinds if kind != "none"]
+    return float(np.mean(posted)) if posted else math.nan
+
+
+def _brokers(o: RoundOutcome) -> dict[str, Any]:
+    revenue = np.array([float(sold.paid.sum()) for sold in o.sales])
+    profit = np.array([trade.settlement.profit for trade in o.trades])
+    copies = np.array([float(sold.sold.sum()) for sold in o.sales])
+    return {
+        "broker": np.arange(len(o.trades)),
+        "name": np.array([trade.broker.name for trade in o.trades]),
+        "active": np.array([not trade.broker.bankrupt for trade in o.trades]),
+        "owners_dealing": np.array([int(trade.offers.takes_part.sum()) for trade in o.trades]),
+        "owners_bought": np.array([int(trade.purchases.sold.sum()) for trade in o.trades]),
+        "versions_on_sale": np.array([int(shown.on_sale.sum()) for shown in o.price_lists]),
+        "coverage_mean": np.array([float(trade.versions.coverage.mean()) for trade in o.trades]),
+        "commission": np.array([trade.broker.commission for trade in o.trades]),
+        "budget": np.array([float(np.sum(trade.purchases.budgets)) for trade in o.trades]),
+        "data_cost": np.array([float(trade.purchases.costs.sum()) for trade in o.trades]),
+        "expected_revenue": np.array([float(trade.expected_revenue.sum()) for trade in o.trades]),
+        "sales": np.array([int(sold.bought.sum()) for sold in o.sales]),
+        "revenue": revenue,
+        "share": np.array([metrics.ratio(own, float(revenue.sum())) for own in revenue.tolist()]),
+        "price_mean": np.array([metrics.ratio(*pair) for pair in zip(revenue.tolist(), copies.tolist(), strict=True)]),
+        "payouts": np.array([float(trade.settlement.payments.sum()) for trade in o.trades]),
+        "profit": profit,
+        "markup": np.array([metrics.ratio(*pair) for pair in zip(profit.tolist(), revenue.tolist(), strict=True)]),
+        "capital": np.array([trade.broker.capital + trade.settlement.profit for trade in o.trades]),
+        "bankrupt": np.array([trade.settlement.bankrupt for trade in o.trades]),
     }
 
 
@@ -245,51 +324,59 @@ def _misreports(sample: Sequence[Misreport]) -> dict[str, float]:
     return found | {"misreport_gainers": float(gainers.mean()) if len(sample) else np.nan}
 
 
-def _arbitrage_available(price_list: PriceList, composition: Composition) -> float:
+def _arbitrage_available(price_list: PriceList) -> float:
     on_sale = price_list.on_sale
     if price_list.personalised or not on_sale.any():
         return 0.0
-    found = find_arbitrage(price_list.epsilons[on_sale], price_list.prices[on_sale], composition=composition)
+    posted = price_list.epsilons[on_sale], price_list.prices[on_sale]
+    found = find_arbitrage(*posted, composition=price_list.composition)
     return 0.0 if found is None else found.saving
 
 
 def _versions(o: RoundOutcome) -> dict[str, Any]:
-    count = len(o.price_list.epsilons)
+    parts = [_versions_of(trade) for trade in o.trades]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _versions_of(trade: Trade) -> dict[str, Any]:
+    shown = trade.price_list
+    count = len(shown.epsilons)
     return {
-        "version": np.arange(count),
-        "epsilon": o.price_list.epsilons,
-        "on_sale": o.price_list.on_sale,
-        "price": o.price_list.prices,
-        "coverage": o.price_list.coverage,
-        "accuracy": o.price_list.accuracy,
-        "budget": np.array(o.purchases.budgets),
-        "cost": o.purchases.costs,
-        "owners": o.purchases.bought.sum(axis=1),
-        "records": o.versions.records,
-        "wanted": np.bincount(o.sales.targets, minlength=count),
-        "sold": o.sales.sold,
-        "expected_revenue": o.expected_revenue,
-        "revenue": o.sales.revenue,
+        "version": trade.first_version + np.arange(count),
+        "epsilon": shown.epsilons,
+        "on_sale": shown.on_sale,
+        "price": shown.prices,
+        "coverage": shown.coverage,
+        "accuracy": shown.accuracy,
+        "budget": np.array(trade.purchases.budgets),
+        "cost": trade.purchases.costs,
+        "owners": trade.purchases.bought.sum(axis=1),
+        "records": trade.versions.records,
+        "wanted": np.bincount(trade.sales.targets, minlength=count),
+        "sold": trade.sales.sold,
+        "expected_revenue": trade.expected_revenue,
+        "revenue": trade.sales.revenue,
+        "broker": np.full(count, trade.broker.name),
     }
 
 
 def _owners(o: RoundOutcome) -> dict[str, Any]:
-    bought = o.purchases.bought
-    paid, cost = o.settlement.payments.sum(axis=0), o.true_costs.sum(axis=0)
+    cost = o.costs.sum(axis=0)
+    first = o.trades[0]
     (epsilon_composed, delta_composed), (epsilon_shard, delta_shard) = o.privacy.composed(), o.privacy.shard()
     return {
-        "owner": np.arange(len(paid)),
+        "owner": np.arange(len(cost)),
         "takes_part": o.offers.takes_part,
         "privacy_sensitivity": o.sensitivities.copy(),
         "reported_sensitivity": o.offers.sensitivities.copy(),
-        "value": o.valuation.values,
-        "value_stderr": o.valuation.stderr,
-        "versions": bought.sum(axis=0),
-        "asked": np.where(bought, o.purchases.asked, 0.0).sum(axis=0),
-        "paid": paid,
+        "value": first.valuation.values,
+        "value_stderr": first.valuation.stderr,
+        "versions": o.bought.sum(axis=0),
+        "asked": o.asked,
+        "paid": o.paid,
         "cost": cost,
         "leakage": o.leakage,
-        "surplus": paid - cost - o.leakage,
+        "surplus": o.paid - cost - o.leakage,
         "epsilon": o.epsilon,
         "epsilon_total": o.privacy.epsilon,
         "delta_total": o.privacy.delta_spent,
@@ -302,6 +389,7 @@ def _owners(o: RoundOutcome) -> dict[str, Any]:
         "expected_surplus": o.expectations.copy(),
         "best_report": _of_sample(o, "report"),
         "misreport_gain": _of_sample(o, "gain"),
+        "home": np.full(len(cost), -1) if o.offers.homes is None else o.offers.homes,
     }
 
 
@@ -313,13 +401,22 @@ def _of_sample(o: RoundOutcome, name: str) -> np.ndarray:
 
 
 def _sales(o: RoundOutcome) -> dict[str, Any]:
-    buyers = np.flatnonzero(o.sales.bought)
+    parts = [_sales_of(trade) for trade in o.trades]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.argsort(columns["buyer"], kind="stable")
+    return {name: column[order] for name, column in columns.items()}
+
+
+def _sales_of(trade: Trade) -> dict[str, Any]:
+    sales, first = trade.sales, trade.first_version
+    buyers = np.flatnonzero(sales.bought)
     return {
-        "buyer": buyers if o.sales.rows is None else o.sales.rows[buyers],
-        "target": o.sales.targets[buyers],
-        "version": o.sales.versions[buyers],
-        "price": o.sales.paid[buyers],
-        "worth": o.sales.worth_bought[buyers],
-        "surplus": o.sales.surplus[buyers],
-        "copies": o.sales.copies[buyers],
+        "buyer": buyers if sales.rows is None else sales.rows[buyers],
+        "target": first + sales.targets[buyers],
+        "version": first + sales.versions[buyers],
+        "price": sales.paid[buyers],
+        "worth": sales.worth_bought[buyers],
+        "surplus": sales.surplus[buyers],
+        "copies": sales.copies[buyers],
+        "broker": np.full(len(buyers), trade.broker.name),
     }

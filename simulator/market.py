@@ -13,20 +13,18 @@ from simulator import datasets
 from simulator.agents.broker import Broker, DataStock
 from simulator.agents.make import make_buyers, make_owners
 from simulator.agents.owner import compensation, marginal
-from simulator.config import MarketConfig
+from simulator.config import MarketConfig, NamedBroker
 from simulator.incentives import Misreport, Outlook
 from simulator.ledger import Ledger
 from simulator.log import TABLES, RoundLog, RoundOutcome
-from simulator.pricing.survey import Survey
-from simulator.privacy.accounting import epsilon_spent
-from simulator.privacy.accounts import PrivacyAccounts
-from simulator.records import Offers, PriceList, Purchases, Sales, Settlement, Versions
+from simulator.privacy.accounts import Affordable, PrivacyAccounts
+from simulator.records import Offers, PriceList, Sales
 from simulator.streams import Streams
-from simulator.valuation.estimator import Valuation
+from simulator.trades import Preparation, Trade
 
 
 class Market(mesa.Model):
-    """A three-sided market for private models: data owners, one broker, model buyers.
+    """A three-sided market for private models: data owners, one broker or several, model buyers.
 
     Parameters
     ----------
@@ -38,14 +36,14 @@ class Market(mesa.Model):
         Which replicate; two markets of one seed and replicate meet the same owners, buyers and noise,
         whatever their mechanisms.
     tables : sequence of str
-        Tables to log, of "rounds", "versions", "owners" and "sales".
+        Tables to log, of "rounds", "brokers", "versions", "owners" and "sales".
 
     Attributes
     ----------
     owners, buyers : Population
         The agents of either side; ``len(market.buyers)``, ``market.buyers[3]``, ``market.buyers.columns``.
-    broker : Broker
-        The broker.
+    brokers : list of Broker
+        The brokers, in the order of the scenario; ``market.broker`` is the first.
     ledger : Ledger
         The books.
     round : int
@@ -82,16 +80,33 @@ class Market(mesa.Model):
         self.config = config
         self.streams = streams
         self.round = 0
-        # Ids: owners from 1, then buyers, then the broker.
+        # Ids: owners from 1, then buyers, then the brokers.
         stock = _stock(config, streams)
-        self.owners = make_owners(self, config.owners, streams, first_id=1, records=stock.sizes)
-        self.buyers = make_buyers(self, config.buyers, streams, first_id=1 + config.n_owners, rounds=config.rounds)
-        broker_id = 1 + config.n_owners + len(self.buyers)
-        self.broker = Broker(
-            self, config.broker, stock, streams, broker_id, rounds=config.rounds, curve=config.accuracy_curve()
-        )
-        self.ledger = Ledger(len(self.buyers), self._privacy_accounts(stock))
+        desks = config.desks
+        self.owners = make_owners(self, config.owners, streams, 1, records=stock.sizes, brokers=len(desks))
+        self.buyers = make_buyers(self, config.buyers, streams, 1 + config.n_owners, config.rounds, brokers=desks)
+        first_broker = 1 + config.n_owners + len(self.buyers)
+        self.brokers = [
+            Broker(
+                self,
+                broker,
+                stock,
+                streams,
+                first_broker + number,
+                rounds=config.rounds,
+                curve=config.accuracy_curve(broker),
+                name=name,
+                undercut=broker.undercut if isinstance(broker, NamedBroker) else 0.0,
+            )
+            for number, (name, broker) in enumerate(desks.items())
+        ]
+        self.ledger = Ledger(len(self.buyers), self._privacy_accounts(stock), len(self.brokers))
         self._log = RoundLog(tables, self.owners.segment_names(), self.buyers.segment_names())
+
+    @property
+    def broker(self) -> Broker:
+        """The broker, the first of several."""
+        return self.brokers[0]
 
     @property
     def agents(self) -> mesa.agent.AgentSet:
@@ -115,51 +130,23 @@ class Market(mesa.Model):
             )
         self.round += 1
         self.steps, self.time = self.round, float(self.round)  # what Mesa's DataCollector goes by
-        self.broker.round = self.round
+        for broker in self.brokers:
+            broker.round = self.round
         self.buyers.drift()
         offers = self._within_budgets(self.owners.offer())
-        valuation = self.broker.value(offers)
-        base_prices = self.owners.base_prices(valuation.values)
-        exposure = self._known_exposure()
-        asked = self.broker.asked(offers, valuation, base_prices, exposure)
-        survey = self.broker.survey(self.buyers)
-        prices = self.broker.price(survey, self.buyers.n_present, asked)
-        purchases = self.broker.procure(valuation, prices, survey, asked, self.ledger.privacy)
-        versions = self.broker.train(purchases)
-        price_list = self.broker.release(versions, prices)
-        sales = self.buyers.buy(price_list)
-        settlement = self.broker.settle(sales, purchases)
-        costs, leakage = self._true_costs(purchases, base_prices)
+        prepared = self._prepare(offers)
+        sales = self.buyers.shop([part.price_list for part in prepared.values()])
+        trades = tuple(self._settle(part, sold) for part, sold in zip(prepared.values(), sales, strict=True))
         outlook = Outlook(
-            self.broker,
-            offers,
-            valuation,
-            base_prices,
+            [trades[number] for number in self._turns()],
             self.owners.columns["privacy_sensitivity"],
-            purchases,
-            sales.revenue,
             self.ledger.privacy,
             self.owners.exposure,
-            exposure,
-            listed=prices is not None,
         )
         misreports = self._misreports(offers, outlook)
         self.owners.reconsider(outlook)
-        self._record(
-            offers,
-            valuation,
-            survey,
-            prices,
-            purchases,
-            versions,
-            price_list,
-            sales,
-            settlement,
-            costs,
-            leakage,
-            misreports,
-        )
-        self._adapt(offers, purchases, sales, settlement, costs)
+        self._record(offers, trades, misreports)
+        self._adapt(offers, trades)
 
     def run(self, rounds: int | None = None) -> None:
         """Run `rounds` rounds, by default as many as the configuration says."""
@@ -167,7 +154,7 @@ class Market(mesa.Model):
             self.step()
 
     def frame(self, table: str = "rounds") -> pd.DataFrame:
-        """A logged table so far: "rounds", "versions", "owners" or "sales".
+        """A logged table so far: "rounds", "brokers", "versions", "owners" or "sales".
 
         Raises
         ------
@@ -177,27 +164,93 @@ class Market(mesa.Model):
         return self._log.frame(table)
 
     def _privacy_accounts(self, stock: DataStock) -> PrivacyAccounts:
-        broker = self.config.broker
-        single = broker.training.unit == "owner"
+        config = self.broker.config  # what counts here is the same for all brokers
+        single = config.training.unit == "owner"
         return PrivacyAccounts(
-            self.broker.epsilons,
-            broker.delta,
+            np.concatenate([broker.epsilons for broker in self.brokers]),
+            config.delta,
             self.owners.columns["privacy_budget"],
             np.ones(self.config.n_owners, dtype=int) if single else stock.sizes,
-            broker.privacy_accounting,
+            config.privacy_accounting,
         )
 
     def _within_budgets(self, offers: Offers) -> Offers:
         """The offers less those of owners whose privacy budget allows no release any more."""
         return replace(offers, takes_part=offers.takes_part & ~self.ledger.privacy.spent)
 
-    def _known_exposure(self) -> np.ndarray | None:
-        """What owners know of their exposure when they offer: that of the last round."""
-        if self.broker.last_purchases is None:
-            return None
-        return self.owners.exposure(self.broker.last_purchases.bought)
+    def _turns(self) -> list[int]:
+        """The order in which brokers buy this round: a random one, since what one buys may use up privacy budgets."""
+        if len(self.brokers) == 1:
+            return [0]
+        return self.streams.generator("brokers", round=self.round).permutation(len(self.brokers)).tolist()
 
-    def _true_costs(self, purchases: Purchases, base_prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _prepare(self, offers: Offers) -> dict[int, Preparation]:
+        """The round of every broker up to its list, by its number."""
+        shown = [broker.last_list for broker in self.brokers]
+        gains = None if len(self.brokers) == 1 else self.buyers.gains(shown)
+        firsts = np.cumsum([0, *(len(broker.epsilons) for broker in self.brokers)])
+        used = np.zeros((firsts[-1], self.config.n_owners), dtype=bool)
+        prepared = {}
+        for number in self._turns():
+            broker, first = self.brokers[number], int(firsts[number])
+            others = [gain for gain in range(len(self.brokers)) if gain != number]
+            outside = None if gains is None else gains[:, others].max(axis=1)
+            rivals = tuple(price_list for other in others if (price_list := shown[other]) is not None)
+            privacy = self.ledger.privacy.part(first, used.copy())
+            prepared[number] = self._prepare_one(broker, number, first, offers, outside, rivals, privacy)
+            used[first : firsts[number + 1]] = prepared[number].purchases.bought
+        return dict(sorted(prepared.items()))
+
+    def _prepare_one(
+        self,
+        broker: Broker,
+        number: int,
+        first: int,
+        offers: Offers,
+        outside: np.ndarray | None,
+        rivals: tuple[PriceList, ...],
+        privacy: Affordable,
+    ) -> Preparation:
+        """One broker's round up to its list."""
+        valuation = broker.value(offers)
+        base_prices = self.owners.base_prices(valuation.values)
+        exposure = self._known_exposure(broker)
+        dealing = replace(offers, takes_part=offers.dealing(number))
+        asked = broker.asked(dealing, valuation, base_prices, exposure)
+        broker.decide(valuation, asked, self.buyers, outside, privacy, rivals)
+        survey = broker.survey(self.buyers, outside)
+        prices = broker.price(survey, self.buyers.n_present, asked, rivals)
+        purchases = broker.procure(valuation, prices, survey, asked, privacy)
+        versions = broker.train(purchases)
+        price_list = broker.release(versions, prices)
+        return Preparation(
+            broker=broker,
+            offers=dealing,
+            valuation=valuation,
+            base_prices=base_prices,
+            exposure=exposure,
+            survey=survey,
+            prices=prices,
+            expected_revenue=broker.expected_revenue(survey, prices),
+            purchases=purchases,
+            versions=versions,
+            price_list=price_list,
+            first_version=first,
+        )
+
+    def _settle(self, prepared: Preparation, sales: Sales) -> Trade:
+        """The rest of one broker's round."""
+        settlement = prepared.broker.settle(sales, prepared.purchases)
+        costs, leakage = self._true_costs(prepared)
+        return Trade(**vars(prepared), sales=sales, settlement=settlement, costs=costs, leakage=leakage)
+
+    def _known_exposure(self, broker: Broker) -> np.ndarray | None:
+        """What owners know of their exposure when they offer: that of the last round."""
+        if broker.last_purchases is None:
+            return None
+        return self.owners.exposure(broker.last_purchases.bought)
+
+    def _true_costs(self, prepared: Preparation) -> tuple[np.ndarray, np.ndarray]:
         """What the use of its shard costs each owner at its true sensitivity, and what it bears through others.
 
         Returns
@@ -207,12 +260,13 @@ class Market(mesa.Model):
         leakage : array of float, shape (n,)
             What it bears through others, whether it sells or not, in money.
         """
-        costs = compensation(base_prices, self.owners.columns["privacy_sensitivity"], self.broker.epsilons)
-        exposure = self.owners.exposure(purchases.bought)
-        leakage = np.zeros(len(base_prices))
+        bought, sensitivities = prepared.purchases.bought, self.owners.columns["privacy_sensitivity"]
+        costs = compensation(prepared.base_prices, sensitivities, prepared.broker.epsilons)
+        exposure = self.owners.exposure(bought)
+        leakage = np.zeros(len(sensitivities))
         if exposure is not None:
             leakage = (np.where(exposure > 0, costs, 0.0) * exposure).sum(axis=0)
-        return np.where(purchases.bought, marginal(costs, exposure), 0.0), leakage
+        return np.where(bought, marginal(costs, exposure), 0.0), leakage
 
     def _misreports(self, offers: Offers, outlook: Outlook) -> tuple[Misreport, ...]:
         """What a sample of the owners that take part could gain by another report; nobody is asked by default."""
@@ -225,54 +279,33 @@ class Market(mesa.Model):
         sample = among[np.argsort(rank[among])[:size]]
         return tuple(outlook.best_report(owner) for owner in np.sort(sample).tolist())
 
-    def _record(
-        self,
-        offers: Offers,
-        valuation: Valuation,
-        survey: Survey,
-        prices: np.ndarray | None,
-        purchases: Purchases,
-        versions: Versions,
-        price_list: PriceList,
-        sales: Sales,
-        settlement: Settlement,
-        costs: np.ndarray,
-        leakage: np.ndarray,
-        misreports: tuple[Misreport, ...],
-    ) -> None:
-        self.ledger.book(sales, settlement, purchases, versions)
+    def _record(self, offers: Offers, trades: tuple[Trade, ...], misreports: tuple[Misreport, ...]) -> None:
+        self.ledger.book(trades)
         outcome = RoundOutcome(
             round=self.round,
             offers=offers,
-            valuation=valuation,
-            survey=survey,
-            expected_revenue=self.broker.expected_revenue(survey, prices),
-            purchases=purchases,
-            versions=versions,
-            price_list=price_list,
-            composition=self.config.broker.composition,
-            sales=sales,
-            settlement=settlement,
-            true_costs=costs,
-            leakage=leakage,
+            trades=trades,
             sensitivities=self.owners.columns["privacy_sensitivity"],
             took_part=self.owners.columns["took_part"],
             reservations=self.owners.columns["reservation_surplus"],
             expectations=self.owners.columns["expected_surplus"],
-            epsilon=epsilon_spent(purchases.bought, self.broker.epsilons),
             privacy=self.ledger.privacy,
             misreports=misreports,
         )
         self._log.add(outcome)
 
-    def _adapt(
-        self, offers: Offers, purchases: Purchases, sales: Sales, settlement: Settlement, costs: np.ndarray
-    ) -> None:
-        paid, cost = settlement.payments.sum(axis=0), costs.sum(axis=0)
-        self.owners.expect(offers.takes_part, paid, cost)
-        self.owners.adapt(purchases.sold, paid, cost)
-        self.buyers.adapt(sales)
-        self.broker.adapt(purchases, sales.receipts)
+    def _adapt(self, offers: Offers, trades: tuple[Trade, ...]) -> None:
+        paid = np.array([trade.settlement.payments.sum(axis=0) for trade in trades])
+        cost = np.array([trade.costs.sum(axis=0) for trade in trades])
+        sold = np.any([trade.purchases.sold for trade in trades], axis=0)
+        self.owners.expect(offers.takes_part, paid.sum(axis=0), cost.sum(axis=0))
+        self.owners.adapt(sold, paid.sum(axis=0), cost.sum(axis=0))
+        self.buyers.adapt([trade.sales for trade in trades])
+        for trade in trades:
+            trade.broker.adapt(trade.purchases, trade.sales.receipts, trade.settlement)
+        if offers.homes is not None:
+            dealing = np.array([trade.offers.takes_part for trade in trades])
+            self.owners.move(dealing, paid - cost, np.array([not broker.bankrupt for broker in self.brokers]))
 
 
 def _stock(config: MarketConfig, streams: Streams) -> DataStock:
@@ -280,6 +313,6 @@ def _stock(config: MarketConfig, streams: Streams) -> DataStock:
         drawn = [
             s.value.draw(streams, "owners.value", s.count, s.segment) for s in config.owners if s.value is not None
         ]
-        each = config.broker.training.records_per_owner
+        each = next(iter(config.desks.values())).training.records_per_owner  # the same at all brokers
         return DataStock(config.n_owners, values=np.concatenate(drawn), records_each=each)
     return DataStock(config.n_owners, shards=datasets.split(datasets.load(config.data), config.n_owners, streams))

@@ -44,11 +44,19 @@ def ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0 else math.nan
 
 
-def best_worth(sales: Sales, price_list: PriceList) -> np.ndarray:
-    """max(0, max_k w_jk) over the versions for sale, shape (m,), in money."""
-    if not price_list.on_sale.any():
-        return np.zeros(len(sales.worth))
-    return np.maximum(sales.worth[:, price_list.on_sale].max(axis=1), 0.0)
+def best_worth(sales: Sequence[Sales], price_lists: Sequence[PriceList]) -> np.ndarray:
+    """max(0, max_k w_jk) over the versions for sale of all brokers, shape (m,), in money.
+
+    Parameters
+    ----------
+    sales, price_lists : sequence of Sales, sequence of PriceList
+        Of each broker, in the same order.
+    """
+    best = np.zeros(len(sales[0].worth))
+    for sold, shown in zip(sales, price_lists, strict=True):
+        if shown.on_sale.any():
+            best = np.maximum(best, sold.worth[:, shown.on_sale].max(axis=1))
+    return best
 
 
 def buyer_surplus(sales: Sales) -> float:
@@ -56,14 +64,35 @@ def buyer_surplus(sales: Sales) -> float:
     return float(sales.surplus.sum())
 
 
-def deadweight_loss(sales: Sales, price_list: PriceList) -> float:
+def deadweight_loss(sales: Sequence[Sales], price_lists: Sequence[PriceList]) -> float:
     """Worth that the best allocation of the released versions would have and the sales do not, in money."""
-    return float(best_worth(sales, price_list).sum() - sales.worth_bought.sum())
+    return float(best_worth(sales, price_lists).sum() - sum(sold.worth_bought.sum() for sold in sales))
 
 
-def first_best(sales: Sales, price_list: PriceList, true_cost: float) -> float:
+def first_best(sales: Sequence[Sales], price_lists: Sequence[PriceList], true_cost: float) -> float:
     """Welfare of the best allocation at this round's coverage and purchases, in money."""
-    return float(best_worth(sales, price_list).sum()) - true_cost
+    return float(best_worth(sales, price_lists).sum()) - true_cost
+
+
+def concentration(revenues: Sequence[float]) -> float:
+    """Herfindahl-Hirschman index of market shares, from 1 / B where all B sell as much to 1; NaN where nobody sells.
+
+    Parameters
+    ----------
+    revenues : sequence of float
+        What each broker took, in money.
+
+    References
+    ----------
+    Hirschman (1964).
+
+    Examples
+    --------
+    >>> concentration([6.0, 3.0, 1.0])
+    0.46
+    """
+    total = sum(revenues)
+    return sum((revenue / total) ** 2 for revenue in revenues) if total > 0 else math.nan
 
 
 def hindsight_monopoly(sales: Sales, price_list: PriceList) -> float:
@@ -76,9 +105,17 @@ def hindsight_monopoly(sales: Sales, price_list: PriceList) -> float:
     return revenue
 
 
-def hindsight_perfect(sales: Sales, price_list: PriceList) -> float:
-    """Worth of the target versions to the round's buyers, in money: what perfect discrimination earns."""
-    return float(_target_worth(sales)[price_list.on_sale[sales.targets]].sum())
+def hindsight_perfect(sales: Sequence[Sales], price_lists: Sequence[PriceList]) -> float:
+    """Worth of the target versions to the round's buyers, in money: what perfect discrimination earns.
+
+    Of several brokers' target versions it is the one that is worth most to a buyer: what they could take together.
+    """
+    best, found = np.zeros(len(sales[0].worth)), np.zeros(len(sales[0].worth), dtype=bool)
+    for sold, shown in zip(sales, price_lists, strict=True):
+        here = shown.on_sale[sold.targets]
+        best = np.where(here, np.maximum(best, _target_worth(sold)), best)
+        found |= here
+    return float(best[found].sum())
 
 
 def hindsight_revenue(sales: Sequence[Sales], price_lists: Sequence[PriceList], composition: Composition) -> float:

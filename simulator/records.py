@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,19 @@ class Offers:
         Whether the owner offers its shard this round.
     sensitivities : array of float, shape (n,)
         Reported privacy sensitivity, in 1/eps; reported by all, used for those that take part.
+    homes : array of int, shape (n,), or None
+        Position of the only broker that the owner deals with, -1 for one that deals with all; None where all do.
     """
 
     takes_part: np.ndarray
     sensitivities: np.ndarray
+    homes: np.ndarray | None = None
+
+    def dealing(self, broker: int) -> np.ndarray:
+        """Whether the owner offers its shard to the broker at a position, shape (n,) of bool."""
+        if self.homes is None:
+            return self.takes_part
+        return self.takes_part & ((self.homes == broker) | (self.homes < 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +110,13 @@ class Menu:
         Privacy levels of the versions.
     coverage : array of float, shape (l,)
         Shapley coverage of the versions, in [0, 1].
+    broker : str
+        Name of the broker whose versions they are.
     """
 
     epsilons: np.ndarray
     coverage: np.ndarray
+    broker: str = field(default="broker", kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +252,15 @@ class Sales(Receipts):
         shown[self.bundles.buyers] = len(self.on_sale) - 1 - (self.bundles.counts[:, ::-1] > 0).argmax(axis=1)
         return Receipts(shown, self.paid, self.on_sale, bundles=self.bundles)
 
+    def only(self, here: np.ndarray) -> Sales:
+        """The sales to some of the buyers, as if the others had bought nothing; `here` is of shape (m,) of bool."""
+        bundles = self.bundles
+        if bundles is not None:
+            kept = here[bundles.buyers]
+            bundles = replace(bundles, buyers=bundles.buyers[kept], counts=bundles.counts[kept]) if kept.any() else None
+        versions, paid = np.where(here, self.versions, -1), np.where(here, self.paid, 0.0)
+        return replace(self, versions=versions, paid=paid, bundles=bundles)
+
     @cached_property
     def copies(self) -> np.ndarray:
         """How many copies each buyer bought, of whatever version, shape (m,)."""
@@ -269,7 +290,10 @@ class Settlement:
         What each owner is paid for each version, in money.
     profit : float
         What the broker keeps, in money; negative where it bears a loss.
+    bankrupt : bool
+        Whether the broker could not pay what it owed, and paid what it had.
     """
 
     payments: np.ndarray
     profit: float
+    bankrupt: bool = False

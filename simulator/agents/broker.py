@@ -1,4 +1,4 @@
-"""The broker: values and buys data, trains private versions, prices the list and settles."""
+"""A broker: values and buys data, trains private versions, prices the list and settles."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import mesa
 import numpy as np
 
+from simulator.agents.behaviour import BROKERS, BrokerBehaviour, Desk, Prospect
 from simulator.agents.buyer import BuyerPopulation
 from simulator.agents.owner import compensation, marginal, value_shares
 from simulator.agents.population import MarketAgent
 from simulator.pricing.arguments import SMALLEST
 from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
 from simulator.pricing.survey import Survey, read_only
-from simulator.privacy.accounts import PrivacyAccounts
+from simulator.privacy.accounts import Affordable
 from simulator.privacy.surrogate import AccuracyCurve
 from simulator.privacy.training import GAUSSIAN, train
 from simulator.procurement.method import PROCUREMENT, maximize_coverage, version_options
@@ -28,6 +29,10 @@ from simulator.valuation.games import GAMES, RecordsGame
 if TYPE_CHECKING:
     from simulator.config import BrokerConfig
     from simulator.datasets import Shards
+
+
+#: Losses up to this share beyond a broker's capital are rounding.
+ROUNDING = 1e-9
 
 
 class DataStock:
@@ -71,10 +76,10 @@ class DataStock:
 
 
 class Broker(MarketAgent):
-    """The middleman of the market.
+    """A middleman of the market.
 
     What it remembers between rounds is what a broker could know: values of shards, its last list, purchases
-    and sales, and the coverage it last released.
+    and sales, the coverage it last released, and what is left of its capital.
 
     Parameters
     ----------
@@ -92,6 +97,10 @@ class Broker(MarketAgent):
         Number of rounds that the market is set to run.
     curve : AccuracyCurve, optional
         What stands in for training, where nothing is trained.
+    name : str
+        Its name among several.
+    undercut : float
+        Share by which it goes below what would leave a buyer as well off with a rival.
     """
 
     def __init__(
@@ -104,8 +113,12 @@ class Broker(MarketAgent):
         *,
         rounds: int,
         curve: AccuracyCurve | None = None,
+        name: str = "broker",
+        undercut: float = 0.0,
     ) -> None:
         super().__init__(model, unique_id)
+        self.name = name
+        self.undercut = undercut
         self.config = config
         self.stock = stock
         self.curve = curve
@@ -116,7 +129,13 @@ class Broker(MarketAgent):
         self.strategy: PricingStrategy = PRICING.create(config.pricing, config.pricing_options)
         self._promises = PROCUREMENT.resolve(config.procurement).promises
         self.rule: SettlementRule = SETTLEMENT.create(config.settlement, {})
+        self.behaviour: BrokerBehaviour = BROKERS.create(config.behaviour, config.behaviour_options)
+        self.commission = config.commission
+        self.capital = np.inf if config.capital is None else config.capital
+        self.bankrupt = False
+        self._plan: Prospect | None = None
         self.released_coverage = np.ones(len(self.epsilons))
+        self.last_list: PriceList | None = None
         self.last_prices: np.ndarray | None = None
         self.last_purchases: Purchases | None = None
         self.last_sales: Receipts | None = None
@@ -161,27 +180,89 @@ class Broker(MarketAgent):
         asked = marginal(compensation(base_prices, offers.sensitivities, self.epsilons), exposure)
         return np.where(offers.takes_part & (valuation.values > 0), asked, np.inf)
 
-    def survey(self, buyers: BuyerPopulation) -> Survey:
+    def decide(
+        self,
+        valuation: Valuation,
+        asked: np.ndarray,
+        buyers: BuyerPopulation,
+        outside: np.ndarray | None = None,
+        privacy: Affordable | None = None,
+        rivals: tuple[PriceList, ...] = (),
+    ) -> None:
+        """Choose the commission of the round, and maybe what to spend and so what coverage to release.
+
+        Parameters
+        ----------
+        asked : array of float, shape (l, n)
+            What the owners ask, from `Broker.asked`.
+        outside, rivals
+            As in `survey` and `price`.
+        privacy : Affordable, optional
+            Which uses the owners' privacy budgets allow.
+        """
+        self._plan = None
+        if self.bankrupt:
+            return
+
+        def expected(coverage: np.ndarray) -> np.ndarray:
+            survey = self._ask(buyers, coverage, outside)
+            if len(survey) == 0:
+                return np.zeros(len(self.epsilons))
+            return self.strategy.expected_revenue(survey, self._quote(survey, buyers.n_present, asked, rivals))
+
+        def prospect(budgets: np.ndarray) -> Prospect:
+            purchases = self.buy(valuation, asked, budgets, privacy)
+            bought = purchases.bought.any(axis=1)
+            coverage = np.where(bought, purchases.coverage, self.released_coverage)
+            return Prospect(budgets, purchases, np.where(bought, expected(coverage), 0.0))
+
+        rng = self._generator("behaviour")
+        potential = np.ones(len(self.epsilons))
+        decision = self.behaviour.decide(Desk(self.config.commission, lambda: expected(potential), prospect, rng))
+        if not 0 <= decision.commission <= 1:
+            raise ValueError(
+                f"the broker behaviour {self.config.behaviour!r} chose the commission {decision.commission!r}; allowed "
+                "are shares from 0 to 1"
+            )
+        self.commission, self._plan = decision.commission, decision.plan
+        if decision.plan is not None:
+            bought = decision.plan.purchases.bought.any(axis=1)
+            self.released_coverage = np.where(bought, decision.plan.purchases.coverage, self.released_coverage)
+
+    def survey(self, buyers: BuyerPopulation, outside: np.ndarray | None = None) -> Survey:
         """Answers of a sample of the buyers present at the coverage last released, weighted up to all of them.
 
         Answers of zero, or too small for a survey to hold, are dropped: of buyers to whom the target, or the whole
         menu if that is asked for, is worth nothing. A strategy that does without answers gets none.
+
+        Parameters
+        ----------
+        outside : array of float, shape (m,), optional
+            What buyers would gain at rivals, in money, which they take off what they state: a buyer comes only if it is
+            left as much. The rivals of those who would buy elsewhere are undercut; `-inf` for the others.
 
         Raises
         ------
         ValueError
             If an answer is too large for a survey to hold.
         """
-        if not self.strategy.surveys:
+        if not self.strategy.surveys or self.bankrupt:
             return Survey([], [])
-        menu = Menu(self.epsilons, self.released_coverage)
+        return self._ask(buyers, self.released_coverage, outside)
+
+    def _ask(self, buyers: BuyerPopulation, coverage: np.ndarray, outside: np.ndarray | None) -> Survey:
+        """The survey at a coverage."""
+        menu = Menu(self.epsilons, coverage, broker=self.name)
         targets, values = buyers.answer(menu)
         worth = buyers.answer_menu(menu) if self.strategy.surveys_menu else None
+        if outside is not None:
+            values = self._against(values, outside)
+            worth = None if worth is None else self._against(worth, outside[:, None])
         present = len(values)
         size = max(1, round(self.config.survey_share * present))
         asked = np.arange(present)
         if size < present:
-            rng = self.streams.generator("survey", round=self.round)
+            rng = self._generator("survey")
             asked = np.sort(rng.choice(present, size, replace=False))
         most = values if worth is None else worth.max(axis=1)
         asked = asked[most[asked] >= SMALLEST]
@@ -191,21 +272,39 @@ class Broker(MarketAgent):
         except ValueError as error:
             raise ValueError(f"the buyers' answers cannot be surveyed: {error}") from error
 
-    def price(self, survey: Survey, n_buyers: int, asked: np.ndarray | None = None) -> np.ndarray | None:
+    def _against(self, values: np.ndarray, outside: np.ndarray) -> np.ndarray:
+        """What buyers state who would buy elsewhere."""
+        net = np.maximum(values - np.maximum(outside, 0.0), 0.0)
+        return np.where(outside >= 0, net * (1.0 - self.undercut), net)
+
+    def price(
+        self, survey: Survey, n_buyers: int, asked: np.ndarray | None = None, rivals: tuple[PriceList, ...] = ()
+    ) -> np.ndarray | None:
         """Prices of the versions, shape (l,), in money; the last ones, if any, where those asked do not answer.
 
         Parameters
         ----------
         asked : array of float, shape (l, n), optional
             What the owners ask, for strategies that go by cost.
+        rivals : tuple of PriceList
+            The last lists of the others.
 
         Raises
         ------
         ValueError
             If the strategy returns no list that may be posted.
         """
+        if self.bankrupt:
+            return None
         if self.strategy.surveys and len(survey) == 0:
             return self.last_prices
+        self.last_prices = self._quote(survey, n_buyers, asked, rivals)
+        return self.last_prices
+
+    def _quote(
+        self, survey: Survey, n_buyers: int, asked: np.ndarray | None, rivals: tuple[PriceList, ...]
+    ) -> np.ndarray:
+        """What the strategy would post."""
         context = PricingContext(
             survey=survey,
             epsilons=self.epsilons,
@@ -215,15 +314,14 @@ class Broker(MarketAgent):
             rounds=self.rounds,
             last_purchases=self.last_purchases,
             last_sales=self.last_sales,
-            rng=self.streams.generator("pricing", round=self.round),
+            rng=self._generator("pricing"),
             asked=None if asked is None else read_only(asked),
+            rivals=rivals,
         )
         try:
-            prices = self.strategy.checked_prices(context)
+            return self.strategy.checked_prices(context)
         except ValueError as error:
             raise ValueError(f"the pricing strategy {self.config.pricing!r} {error}") from error
-        self.last_prices = prices
-        return prices
 
     def procure(
         self,
@@ -231,7 +329,7 @@ class Broker(MarketAgent):
         prices: np.ndarray | None,
         survey: Survey,
         asked: np.ndarray,
-        privacy: PrivacyAccounts | None = None,
+        privacy: Affordable | None = None,
     ) -> Purchases:
         """Buy shards for each version within its budget; nothing where there is no price list.
 
@@ -239,9 +337,9 @@ class Broker(MarketAgent):
         ----------
         asked : array of float, shape (l, n)
             What the owners ask, from `Broker.asked`.
-        privacy : PrivacyAccounts, optional
-            What the owners' privacy has cost so far. A shard is not bought where its owner's privacy budget does not
-            allow it; of what is left of the budget, versions are served in the order of the list.
+        privacy : Affordable, optional
+            Which uses the owners' privacy budgets allow. A shard is not bought where its owner's does not allow it; of
+            what is left of the budget, versions are served in the order of the list.
         """
         budgets = self._budgets(survey, prices)
         if prices is not None:
@@ -254,7 +352,7 @@ class Broker(MarketAgent):
         valuation: Valuation,
         asked: np.ndarray,
         budgets: np.ndarray,
-        privacy: PrivacyAccounts | None = None,
+        privacy: Affordable | None = None,
         *,
         known: Purchases | None = None,
         kept: np.ndarray | None = None,
@@ -267,8 +365,8 @@ class Broker(MarketAgent):
             What the owners ask, in money.
         budgets : array of float, shape (l,)
             Money to spend on each version.
-        privacy : PrivacyAccounts, optional
-            What the owners' privacy has cost before the round.
+        privacy : Affordable, optional
+            Which uses the owners' privacy budgets allow.
         known : Purchases, optional
             Purchases of which some are taken over.
         kept : array of bool, shape (l,), optional
@@ -289,7 +387,7 @@ class Broker(MarketAgent):
                 np.where(allowed, asked[k], np.inf),
                 float(budget),
                 method=method,
-                rng=self.streams.generator("procurement", round=self.round, segment=str(k)),
+                rng=self._generator("procurement", str(k)),
                 **version_options(method, options, k, len(budgets)),
             )
             bought[k, purchase.owners] = True
@@ -324,7 +422,7 @@ class Broker(MarketAgent):
                     neighbours=training.neighbours,
                     data_norm=training.data_norm,
                     owners=shards.owners[used] if training.unit == "owner" else None,
-                    rng=self.streams.generator("training", round=self.round, segment=str(k)),
+                    rng=self._generator("training", str(k)),
                 )
                 accuracy[k] = (model.predict(shards.test_features) == shards.test_labels).mean()
                 records[k] = used.sum()
@@ -334,7 +432,7 @@ class Broker(MarketAgent):
     def release(self, versions: Versions, prices: np.ndarray | None) -> PriceList:
         """The list that the shop shows; a version without data behind it is withdrawn for the round."""
         self.released_coverage = np.where(versions.available, versions.coverage, self.released_coverage)
-        return PriceList(
+        self.last_list = PriceList(
             epsilons=self.epsilons,
             coverage=versions.coverage,
             prices=np.full(len(self.epsilons), np.nan) if prices is None else prices,
@@ -343,7 +441,9 @@ class Broker(MarketAgent):
             personalised=self.strategy.personalised,
             kind="none" if prices is None else self.strategy.list_kind,
             composition=self.config.composition,
+            broker=self.name,
         )
+        return self.last_list
 
     def settle(self, sales: Sales, purchases: Purchases) -> Settlement:
         """Share the round's revenue."""
@@ -352,23 +452,38 @@ class Broker(MarketAgent):
     def share(self, revenue: np.ndarray, purchases: Purchases, valuation: Valuation) -> Settlement:
         """Share a revenue, shape (l,), between the owners behind each version and the broker.
 
+        A broker that owes more than its revenue and its capital pays what it has, the same share of every claim.
+
         Raises
         ------
         ValueError
             If the settlement rule does not pay by version and owner.
         """
-        settlement = self.rule.settle(revenue, purchases, valuation.values, self.config.commission)
+        settlement = self.rule.settle(revenue, purchases, valuation.values, self.commission)
         if np.shape(settlement.payments) != purchases.bought.shape:
             raise ValueError(
                 f"the settlement rule {self.config.settlement!r} returned payments of shape "
                 f"{np.shape(settlement.payments)}; allowed is one a version and owner, {purchases.bought.shape}"
             )
-        return settlement
+        if -settlement.profit <= self.capital * (1.0 + ROUNDING):
+            return settlement
+        has, owes = revenue.sum() + self.capital, settlement.payments.sum()
+        return Settlement(settlement.payments * (has / owes), -self.capital, bankrupt=True)
 
-    def adapt(self, purchases: Purchases, sales: Receipts) -> None:
-        """Remember the round and let the pricing strategy learn from it."""
+    def adapt(self, purchases: Purchases, sales: Receipts, settlement: Settlement) -> None:
+        """Remember the round and let behaviour and pricing strategy learn from it; who is bankrupt does neither."""
+        if self.bankrupt:
+            return
         self.last_purchases, self.last_sales = purchases, sales
+        self.capital = max(self.capital + settlement.profit, 0.0)
+        self.bankrupt = settlement.bankrupt
         self.strategy.learn(sales)
+        self.behaviour.learn(settlement.profit)
+
+    def _generator(self, role: str, segment: str = "") -> np.random.Generator:
+        """A stream of the broker's own in this round."""
+        own = role if self.name == "broker" else f"{role}@{self.name}"
+        return self.streams.generator(own, round=self.round, segment=segment)
 
     def expected_revenue(self, survey: Survey, prices: np.ndarray | None) -> np.ndarray:
         """Revenue of each version if everybody buys as surveyed, scaled to the market's size, shape (l,).
@@ -397,10 +512,12 @@ class Broker(MarketAgent):
         fixed = self.config.manufacturing_budget
         if prices is None:
             return np.zeros(len(self.epsilons))
+        if self._plan is not None:
+            return self._plan.budgets
         if fixed != "revenue":
             return np.broadcast_to(np.asarray(fixed, dtype=float), self.epsilons.shape)
         expected = self.expected_revenue(survey, prices)
-        budgets = (1.0 - self.config.commission) * expected
+        budgets = (1.0 - self.commission) * expected
         if not self.strategy.surveys:  # else a version that once sold nothing would have no data ever after
             budgets[expected == 0] = self.config.starting_budget
         return budgets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class BuyerRows(Rows):
     """
 
     _kept: tuple[Menu, np.ndarray] | None = None
-    _sold: tuple[Sales, slice] | None = None
+    _gained: np.ndarray | None = None
 
     def __init__(self, population: Population, group: BuyerGroup, start: int) -> None:
         super().__init__(population, group, start)
@@ -77,9 +77,13 @@ class BuyerRows(Rows):
         if self._kept is not None and self._kept[0] is menu:
             return self._kept[1]
         if self.agent_class.worth is not ModelBuyer.worth:  # a behaviour's own worth
-            worth = [agent.worth(menu) for agent in self.agents]
-            return np.array(worth, dtype=float).reshape(len(self), len(menu.epsilons))
-        return self.curve.worth_all(self, menu)
+            own = [agent.worth(menu) for agent in self.agents]
+            return np.array(own, dtype=float).reshape(len(self), len(menu.epsilons))
+        worth = self.curve.worth_all(self, menu)
+        tastes = taste(menu.broker)
+        if tastes not in self.population.columns:
+            return worth
+        return np.maximum(worth + getattr(self, tastes)[:, None], 0.0)
 
     @contextlib.contextmanager
     def keep_worth(self, menu: Menu) -> Iterator[np.ndarray]:
@@ -91,20 +95,19 @@ class BuyerRows(Rows):
             self._kept = None
 
     @contextlib.contextmanager
-    def look_back(self, sales: Sales, here: slice) -> Iterator[None]:
-        """Let the buyers, who stand here in the sales, see what they `gained` for the duration of a phase."""
-        self._sold = (sales, here)
+    def look_back(self, gained: np.ndarray) -> Iterator[None]:
+        """Let the buyers see what they `gained`, shape (m,), for the duration of a phase."""
+        self._gained = gained
         try:
             yield
         finally:
-            self._sold = None
+            self._gained = None
 
     @property
     def gained(self) -> np.ndarray:
         """Worth less price of what each buyer bought this round, shape (m,), in money; known when they adapt."""
-        assert self._sold is not None
-        sales, here = self._sold
-        return sales.surplus[here]
+        assert self._gained is not None
+        return self._gained
 
     def targets(self, menu: Menu) -> np.ndarray:
         """Version each buyer wants, shape (m,): the smallest epsilon that is at least the expected one."""
@@ -164,6 +167,8 @@ class ModelBuyer(PopulationAgent):
 
     A behaviour is a subclass with a `name`. It implements `choose`, and `answer`, `answer_menu` or `adapt` if they
     differ from the default; the forms with `_all` do the same for a whole segment on columns, and may be left out.
+    All but `adapt` are questions, which several brokers may ask in a round, or one of them several times; what was
+    bought in the end is what `adapt` is told.
 
     Attributes
     ----------
@@ -198,8 +203,10 @@ class ModelBuyer(PopulationAgent):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}") from None
 
     def worth(self, menu: Menu) -> np.ndarray:
-        """Willingness to pay for each version, shape (l,), in money: by default that of the segment's curve."""
-        return self.population.rows_of(self.row).curve.worth(self, menu)
+        """Willingness to pay for each version, shape (l,), in money: by default by curve and taste."""
+        worth = self.population.rows_of(self.row).curve.worth(self, menu)
+        tastes = self.population.columns.get(taste(menu.broker))
+        return worth if tastes is None else np.maximum(worth + tastes[self.row], 0.0)
 
     def target(self, menu: Menu) -> int:
         """Version the buyer wants: the smallest epsilon that is at least the expected one, else the top."""
@@ -236,7 +243,7 @@ class ModelBuyer(PopulationAgent):
         raise TypeError(f"{cls.__name__} has no method 'choose_all'")
 
     def adapt(self, version: int | None, paid: float) -> None:
-        """Learn from a round: what was bought and what was paid."""
+        """Learn from a round: what was bought, by its place on its broker's list, and what was paid."""
 
     @classmethod
     def adapt_all(cls, rows: BuyerRows, versions: np.ndarray, paid: np.ndarray) -> None:
@@ -444,22 +451,69 @@ class BuyerPopulation(Population):
         paid[buyers] = costs[versions[buyers]]
         return Bundles(buyers, counts[versions[buyers]], price_list.prices)
 
-    def adapt(self, sales: Sales) -> None:
-        """Let every buyer present learn from its round; those who buy once, and have, leave."""
+    def shop(self, price_lists: Sequence[PriceList]) -> list[Sales]:
+        """Let every buyer present decide at the lists of all brokers, and buy from one of them.
+
+        It buys where what it would choose leaves it most, and draws lots between equals.
+
+        Returns
+        -------
+        list of Sales
+            Of each list.
+        """
+        offers = [self.buy(price_list) for price_list in price_lists]
+        if len(offers) == 1:
+            return offers
+        gains = _gains(offers, self.n_present)
+        best = (gains == gains.max(axis=1, keepdims=True)) & np.isfinite(gains)
+        count = best.sum(axis=1)
+        lots = np.empty(len(gains))
         for rows, here in self._acting():
-            versions, paid = sales.versions[here], sales.paid[here]
+            lots[here] = rows.uniforms("lot")
+        drawn = np.minimum((lots * count).astype(int), count - 1)
+        chosen = best & (np.cumsum(best, axis=1) == drawn[:, None] + 1)
+        return [offer.only(mine) for offer, mine in zip(offers, chosen.T, strict=True)]
+
+    def gains(self, price_lists: Sequence[PriceList | None]) -> np.ndarray:
+        """What every buyer present would gain at each list alone, shape (m, number of lists), in money.
+
+        It is `-inf` where it would not buy, or where there is no list.
+        """
+        return _gains([None if shown is None else self.buy(shown) for shown in price_lists], self.n_present)
+
+    def adapt(self, sales: Sequence[Sales]) -> None:
+        """Let every buyer present learn from its round; those who buy once, and have, leave."""
+        everything = sales[0].versions, sales[0].paid, sales[0].surplus
+        for own in sales[1:]:  # who buys at all buys from one
+            versions, paid, gained = everything
+            everything = np.maximum(versions, own.versions), paid + own.paid, gained + own.surplus
+        for rows, here in self._acting():
+            versions, paid, gained = (column[here] for column in everything)
             if self.fast(rows, "adapt"):
-                with rows.look_back(sales, here):
+                with rows.look_back(gained):
                     rows.agent_class.adapt_all(rows, versions, paid)
                 rows.put_back()
             else:
-                columns = (column.tolist() for column in (versions, paid, sales.surplus[here]))
-                for agent, version, price, gained in zip(rows.agents, *columns, strict=True):
-                    agent.gained = gained
+                columns = (column.tolist() for column in (versions, paid, gained))
+                for agent, version, price, gain in zip(rows.agents, *columns, strict=True):
+                    agent.gained = gain
                     agent.adapt(None if version < 0 else version, price)
             if rows.group.one_off:
                 rows.served[:] |= versions >= 0
                 rows.put_back()
+
+
+def _gains(offers: Sequence[Sales | None], buyers: int) -> np.ndarray:
+    """Surplus of every buyer at each offer, shape (m, number of offers), `-inf` where it does not buy."""
+    nothing = np.full(buyers, -np.inf)
+    return np.column_stack(
+        [nothing if offer is None else np.where(offer.bought, offer.surplus, -np.inf) for offer in offers]
+    )
+
+
+def taste(broker: str) -> str:
+    """Name of the population's column of what a broker's versions are worth beyond the curve."""
+    return f"taste.{broker}"
 
 
 def _check_versions(versions: np.ndarray, lowest: int, menu: Menu, rows: Rows) -> None:

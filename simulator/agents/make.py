@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import mesa
 import numpy as np
 
-from simulator.agents.buyer import BUYERS, BuyerGroup, BuyerPopulation
+from simulator.agents.buyer import BUYERS, BuyerGroup, BuyerPopulation, taste
 from simulator.agents.curve import CURVES, column
 from simulator.agents.owner import OWNERS, OwnerPopulation
 from simulator.agents.population import Group
@@ -24,10 +24,11 @@ def make_owners(
     streams: Streams,
     first_id: int,
     records: np.ndarray | None = None,
+    brokers: int = 1,
 ) -> OwnerPopulation:
     """Draw the owners of a market, each attribute of each segment from its own stream.
 
-    `records` is how many each owner holds, shape (n,); base prices by records need it.
+    `records` is how many each owner holds, shape (n,); base prices by records need it. `brokers` is how many there are.
     """
     stops = np.cumsum([s.count for s in segments])
     columns = {
@@ -57,6 +58,8 @@ def make_owners(
     ]
     columns["expectation_weight"] = [np.full(s.count, s.expectation_weight) for s in segments]
     columns["leakage"] = [np.full(s.count, s.leakage) for s in segments]
+    columns["home"] = [_homes(s, brokers, streams) for s in segments]
+    columns["switching"] = [np.full(s.count, s.switching) for s in segments]
     columns["expected_surplus"] = [np.full(s.count, np.nan) for s in segments]
     columns["took_part"] = [np.zeros(s.count, dtype=bool) for s in segments]
     groups = [_group(s, OWNERS, "owners", streams) for s in segments]
@@ -70,6 +73,13 @@ def _group(segment: OwnerSegment | BuyerSegment, family: Family, side: str, stre
         for name, attribute in segment.behaviour_options.items()
     }
     return Group(segment.segment, family.resolve(segment.behaviour), segment.count + sum(later), parameters)
+
+
+def _homes(segment: OwnerSegment, brokers: int, streams: Streams) -> np.ndarray:
+    """Position of the broker that each owner of a segment deals with at first, -1 for one that deals with all."""
+    if segment.homing == "multi":
+        return np.full(segment.count, -1)
+    return np.floor(streams.uniforms("owners.home", segment.count, segment=segment.segment) * brokers).astype(int)
 
 
 def _privacy_sensitivity(segment: OwnerSegment, streams: Streams) -> np.ndarray:
@@ -93,11 +103,16 @@ def _fixed_base_price(segment: OwnerSegment, streams: Streams, shares: np.ndarra
 
 
 def make_buyers(
-    model: mesa.Model, segments: Sequence[BuyerSegment], streams: Streams, first_id: int, rounds: int = 1
+    model: mesa.Model,
+    segments: Sequence[BuyerSegment],
+    streams: Streams,
+    first_id: int,
+    rounds: int = 1,
+    brokers: Iterable[str] = ("broker",),
 ) -> BuyerPopulation:
     """Draw the buyers of a market, each attribute of each segment from its own stream.
 
-    Those who arrive are drawn as well, for so many rounds.
+    Those who arrive are drawn as well, for so many rounds. `brokers` are the names of those for whom there are tastes.
     """
     arrivals = [draw_arrivals(s.arrivals, rounds, streams, s.segment) for s in segments]
     curves = [CURVES.resolve(s.curve) for s in segments]
@@ -129,6 +144,13 @@ def make_buyers(
             values = columns.setdefault(column(name), np.zeros(stops[-1]))
             role = f"buyers.curve.{name}"
             values[stop - group.count : stop] = attribute.draw(streams, role, s.count, s.segment, *group.arrivals)
+    if any(s.taste.constant != 0 for s in segments):
+        for broker in brokers:
+            drawn = [
+                s.taste.draw(streams, f"buyers.{taste(broker)}", s.count, s.segment, *later)
+                for s, later in zip(segments, arrivals, strict=True)
+            ]
+            columns[taste(broker)] = np.concatenate(drawn)
     if any(s.turnover for s in segments):
         times = [
             draw_times(s.count, later, s.stay, streams, s.segment) for s, later in zip(segments, arrivals, strict=True)

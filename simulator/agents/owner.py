@@ -40,6 +40,10 @@ class DataOwner(PopulationAgent):
         How much the last round counts in what it expects.
     leakage : float
         Share of the cost of a use that the owner bears anyway where the shards of all others of its segment are used.
+    home : int
+        Position of the only broker that the owner deals with; -1 for one that deals with all.
+    switching : float
+        Probability that it looks around for another one after a round.
     expected_surplus : float, money per round
         What it expects; NaN as long as it knows of no round, or where it has no reservation.
     took_part : bool
@@ -54,6 +58,8 @@ class DataOwner(PopulationAgent):
     reservation_surplus = Column()
     expectation_weight = Column()
     leakage = Column()
+    home = Column()
+    switching = Column()
     expected_surplus = Column()
     took_part = Column()
 
@@ -157,7 +163,8 @@ class OwnerPopulation(Population):
                 reports[here] = [offer[1] for offer in offers]
             if not (np.isfinite(reports[here]) & (reports[here] >= 0)).all():
                 raise ValueError(f"owners.{rows.segment}.behaviour: a reported sensitivity is not finite and >= 0")
-        return Offers(takes_part & self._expects_enough(), reports)
+        homes = self.columns["home"]
+        return Offers(takes_part & self._expects_enough(), reports, homes.copy() if (homes >= 0).any() else None)
 
     def base_prices(self, values: np.ndarray) -> np.ndarray:
         """Base price of every owner at these Shapley values, shape (n,), in money."""
@@ -192,6 +199,35 @@ class OwnerPopulation(Population):
                 others = used.sum(axis=1, keepdims=True) - used
                 exposure[:, rows.start : rows.stop] = rows.leakage * others / (len(rows) - 1)
         return exposure
+
+    def move(self, dealing: np.ndarray, surplus: np.ndarray, open_: np.ndarray) -> None:
+        """Let owners that deal with one broker look around, and go where others of their segment earned most.
+
+        An owner looks around with probability `switching`, and always where its broker has gone out of business. It
+        compares what those of its segment who dealt with a broker earned on average, whether their shards were bought
+        or not, and stays where it is if that is among the best. Of brokers that nobody of its segment deals with it
+        hears nothing.
+
+        Parameters
+        ----------
+        dealing : array of bool, shape (B, n)
+            Who offered to each broker.
+        surplus : array of float, shape (B, n)
+            What each earned there beyond its cost, in money.
+        open_ : array of bool, shape (B,)
+            Which brokers are in business.
+        """
+        for rows in self.segments:
+            here = slice(rows.start, rows.stop)
+            single = rows.home >= 0
+            known = open_ & dealing[:, here].any(axis=1)
+            if not single.any() or not known.any():
+                continue
+            count = np.maximum(dealing[:, here].sum(axis=1), 1)
+            mean = np.where(known, np.where(dealing[:, here], surplus[:, here], 0.0).sum(axis=1) / count, -np.inf)
+            best = mean == mean.max()
+            looks = (rows.uniforms("switching") < rows.switching) | ~open_[rows.home]
+            rows.home[:] = np.where(single & looks & ~best[rows.home], best.argmax(), rows.home)
 
     def reconsider(self, outlook: Outlook) -> None:
         """Let every owner think about the round just settled."""

@@ -14,7 +14,7 @@ from simulator.pricing.survey import Survey
 from simulator.registry import Described, Family
 
 if TYPE_CHECKING:
-    from simulator.records import Purchases, Receipts
+    from simulator.records import PriceList, Purchases, Receipts
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class PricingContext:
     asked : array of float, shape (l, n), or None
         Compensation each owner asks this round for use in each version, in money; `inf` for an owner that does
         not take part, or asks more than a float holds. None where no owner is known.
+    rivals : tuple of PriceList
+        The lists that other brokers posted last.
     """
 
     survey: Survey
@@ -56,6 +58,7 @@ class PricingContext:
     last_sales: Receipts | None
     rng: np.random.Generator
     asked: np.ndarray | None = None
+    rivals: tuple[PriceList, ...] = ()
 
     @property
     def n_versions(self) -> int:

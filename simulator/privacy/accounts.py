@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from simulator.privacy.accounting import epsilon_spent, group_privacy
+from simulator.privacy.accounting import group_privacy
 from simulator.privacy.gaussian import gaussian_epsilon, gaussian_mu
 
 #: How uses are counted against a budget.
 Composition = Literal["basic", "gaussian"]
 #: Sums of epsilons count as equal within this, relatively: ten times 0.1 fits a budget of 1.
 TOLERANCE = 1e-12
+
+
+class Affordable(Protocol):
+    """What a buyer of data may know of privacy budgets: which uses they allow."""
+
+    def affordable(self, version: int, used: np.ndarray | None = None) -> np.ndarray:
+        """Whether each owner's budget allows one more use of its shard in a version, shape (n,) of bool.
+
+        Parameters
+        ----------
+        version : int
+            Index of the version on the buyer's own list.
+        used : array of bool, shape (l, n), optional
+            Uses of the round so far.
+        """
 
 
 class PrivacyAccounts:
@@ -26,7 +42,7 @@ class PrivacyAccounts:
     Parameters
     ----------
     epsilons : array of float, shape (l,)
-        Privacy levels of the versions, strictly increasing, > 0.
+        Privacy levels of the versions, > 0, of one broker after the other.
     delta : float
         The other privacy parameter of each release, in (0, 1).
     budgets : array of float, shape (n,)
@@ -91,6 +107,18 @@ class PrivacyAccounts:
         spent = self._costs @ (uses if used is None else uses + used)
         return np.asarray(spent + self._costs[version] <= self._limits * (1 + TOLERANCE))
 
+    def part(self, first: int, others: np.ndarray) -> Affordable:
+        """The accounts as one broker sees them, whose list begins at a version.
+
+        Parameters
+        ----------
+        first : int
+            Index of its first version.
+        others : array of bool, shape (l, n)
+            Uses by other brokers that are not booked yet.
+        """
+        return _Part(self, first, others)
+
     def book(self, used: np.ndarray, gaussian: np.ndarray) -> None:
         """Enter the releases of one round.
 
@@ -107,12 +135,12 @@ class PrivacyAccounts:
     @property
     def spent(self) -> np.ndarray:
         """Whether an owner's budget allows no use any more, shape (n,) of bool."""
-        return ~self.affordable(0)
+        return ~self.affordable(int(np.argmin(self._costs)))
 
     @property
     def epsilon(self) -> np.ndarray:
         """Epsilon spent so far by basic composition, shape (n,), per unit."""
-        return epsilon_spent(self.gaussian + self.other, self.epsilons)
+        return self.epsilons @ (self.gaussian + self.other)
 
     @property
     def delta_spent(self) -> np.ndarray:
@@ -157,6 +185,22 @@ class PrivacyAccounts:
                 group = group_privacy(level, self.delta, size)
                 epsilon, delta = epsilon + uses * group[0], delta + uses * group[1]
         return (epsilon, delta) if delta < 1 else (math.inf, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Accounts as one of several brokers sees them."""
+
+    accounts: PrivacyAccounts
+    first: int
+    others: np.ndarray
+
+    def affordable(self, version: int, used: np.ndarray | None = None) -> np.ndarray:
+        """Whether each owner's budget allows one more use in a version of the broker's list, shape (n,) of bool."""
+        uses = self.others.copy()
+        if used is not None:
+            uses[self.first : self.first + len(used)] = used
+        return self.accounts.affordable(self.first + version, uses)
 
 
 def _squares(epsilons: np.ndarray, delta: float) -> np.ndarray:
