@@ -54,33 +54,30 @@ class Ledger:
         Raises
         ------
         MoneyError
-            As `enter` does.
+            If an amount is not finite, an owner's payment is negative, or what buyers paid a broker is not what it paid
+            owners and kept; nothing is entered then.
         """
+        for trade in trades:
+            _check(trade.sales, trade.settlement)
         for number, trade in enumerate(trades):
-            self.enter(trade.sales, trade.settlement, number)
+            rows = trade.sales.rows
+            self.buyers[slice(None) if rows is None else rows] += trade.sales.paid
+            self.owners += trade.settlement.payments.sum(axis=0)
+            self.brokers[number] += trade.settlement.profit
         bought = np.concatenate([trade.purchases.bought for trade in trades])
         self.privacy.book(bought, np.concatenate([trade.versions.gaussian for trade in trades]))
 
-    def enter(self, sales: Sales, settlement: Settlement, broker: int = 0) -> None:
-        """Enter one broker's money of a round.
 
-        Raises
-        ------
-        MoneyError
-            If an amount is not finite, an owner's payment is negative, or buyers' payments are not owners'
-            receipts plus the broker's profit.
-        """
-        paid, received = float(sales.paid.sum()), float(settlement.payments.sum())
-        if not np.isfinite([paid, received, settlement.profit]).all():
-            raise MoneyError(f"buyers paid {paid}, owners received {received}, the broker kept {settlement.profit}")
-        if (settlement.payments < 0).any():
-            raise MoneyError(f"an owner was paid {settlement.payments.min()}, less than nothing")
-        missing = paid - received - settlement.profit
-        if abs(missing) > TOLERANCE * max(1.0, paid):
-            raise MoneyError(
-                f"buyers paid {paid}, but owners received {received} and the broker kept {settlement.profit}: "
-                f"{missing:.3g} is missing"
-            )
-        self.buyers[slice(None) if sales.rows is None else sales.rows] += sales.paid
-        self.owners += settlement.payments.sum(axis=0)
-        self.brokers[broker] += settlement.profit
+def _check(sales: Sales, settlement: Settlement) -> None:
+    """Refuse a round of one broker in which money is created or lost."""
+    paid, received = float(sales.paid.sum()), float(settlement.payments.sum())
+    if not np.isfinite([paid, received, settlement.profit]).all():
+        raise MoneyError(f"buyers paid {paid}, owners received {received}, the broker kept {settlement.profit}")
+    if (settlement.payments < 0).any():
+        raise MoneyError(f"an owner was paid {settlement.payments.min()}, less than nothing")
+    missing = paid - received - settlement.profit
+    if abs(missing) > TOLERANCE * max(1.0, paid):
+        raise MoneyError(
+            f"buyers paid {paid}, but owners received {received} and the broker kept {settlement.profit}: "
+            f"{missing:.3g} is missing"
+        )

@@ -196,7 +196,7 @@ def test_an_example_by_hand(make_config: MakeConfig) -> None:
     assert metrics.bundle_saving(sales, shown) == 1.0 + 3.0
     assert metrics.buyer_surplus(sales) == (8 - 2) + (8 - 5) + (8 - 2) + (8 - 4) + (8 - 6)
     # The best allocation gives everybody 8 of worth, and one of six has nothing.
-    assert metrics.deadweight_loss(sales, shown) == 8.0
+    assert metrics.deadweight_loss([sales], [shown]) == 8.0
     assert sales.bundles is not None
     assert sales.bundles.buyers.tolist() == [4, 5]
     assert sales.bundles.counts.tolist() == [[2, 0, 0], [3, 0, 0]]
@@ -310,7 +310,9 @@ def test_per_version_medians_leave_much_and_money_is_conserved(
         if settlement == "neutral":  # the owners behind each version share what its copies brought, bundled or not
             behind = settlement_.payments.sum(axis=1)
             assert behind == pytest.approx(sold.revenue * (behind > 0), rel=1e-9)
-    assert market.ledger.buyers.sum() == pytest.approx(market.ledger.owners.sum() + market.ledger.broker, rel=1e-9)
+    assert market.ledger.buyers.sum() == pytest.approx(
+        market.ledger.owners.sum() + market.ledger.brokers.sum(), rel=1e-9
+    )
     np.testing.assert_allclose(
         rounds["first_best"] - rounds["welfare"], rounds["deadweight_loss"], rtol=1e-9, atol=1e-9
     )

@@ -13,38 +13,27 @@ from simulator.log import TABLES
 
 
 def settled(market):
-    """Steps a market up to the settlement of its next round, by its phases; what passed between them."""
+    """Steps a market up to the settlement of its next round; what its broker did."""
     market.round += 1
     market.broker.round = market.round
-    offers = market._within_budgets(market.owners.offer())
-    valuation = market.broker.value(offers)
-    base_prices = market.owners.base_prices(valuation.values)
-    asked = market.broker.asked(offers, valuation, base_prices)
-    survey = market.broker.survey(market.buyers)
-    prices = market.broker.price(survey, len(market.buyers), asked)
-    purchases = market.broker.procure(valuation, prices, survey, asked, market.ledger.privacy)
-    sales = market.buyers.buy(market.broker.release(market.broker.train(purchases), prices))
-    return offers, valuation, base_prices, survey, prices, purchases, sales
+    prepared = market._prepare(market._within_budgets(market.owners.offer()))[0]
+    return market._settle(prepared, market.buyers.buy(prepared.price_list))
 
 
-def outlook(market, state):
-    offers, valuation, base_prices, _, prices, purchases, sales = state
+def outlook(market, trade):
     truth = market.owners.columns["privacy_sensitivity"]
-    revenue, privacy = sales.revenue, market.ledger.privacy
-    return Outlook(
-        market.broker, offers, valuation, base_prices, truth, purchases, revenue, privacy, listed=prices is not None
-    )
+    return Outlook([trade], truth, market.ledger.privacy, market.owners.exposure)
 
 
 def tried(market, state, owner, report):
     """Surplus of an owner at another report, by calling the market's own phases."""
-    offers, valuation, base_prices, survey, prices, _, sales = state
-    reports = offers.sensitivities.copy()
+    reports = state.offers.sensitivities.copy()
     reports[owner] = report
-    asked = market.broker.asked(replace(offers, sensitivities=reports), valuation, base_prices)
-    purchases = market.broker.procure(valuation, prices, survey, asked, market.ledger.privacy)
-    settlement = market.broker.settle(sales, purchases)
-    costs = compensation(base_prices, market.owners.columns["privacy_sensitivity"], market.broker.epsilons)
+    offers = replace(state.offers, sensitivities=reports)
+    asked = market.broker.asked(offers, state.valuation, state.base_prices)
+    purchases = market.broker.procure(state.valuation, state.prices, state.survey, asked, market.ledger.privacy)
+    settlement = market.broker.settle(state.sales, purchases)
+    costs = compensation(state.base_prices, market.owners.columns["privacy_sensitivity"], market.broker.epsilons)
     return float((settlement.payments - np.where(purchases.bought, costs, 0.0))[:, owner].sum())
 
 
@@ -60,7 +49,7 @@ def one_version(make_config, asked, budget, revenue, **broker):
     broker = {"epsilons": [1.0], "pricing": "uniform", "manufacturing_budget": budget, **broker}
     market = Market(make_config(owners=owners, broker=broker, buyers=buyers))
     state = settled(market)
-    assert state[-1].revenue.tolist() == [pytest.approx(revenue)]
+    assert state.sales.revenue.tolist() == [pytest.approx(revenue)]
     return market, state
 
 
@@ -147,7 +136,7 @@ def test_what_cannot_be_changed_gains_nothing(make_config):
         assert [outlook(market, state).best_report(owner).gain for owner in range(3)] == [0.0] * 3
     market = Market(make_config(buyers={"budget": 0.0}))
     state = settled(market)
-    assert state[4] is None
+    assert state.prices is None
     assert outlook(market, state).best_report(0).gain == 0.0
 
 
@@ -219,12 +208,12 @@ def test_privacy_budgets_bind_in_what_is_tried(make_config):
     broker = {"epsilons": [1.0, 2.0], "pricing": "uniform", "manufacturing_budget": [6.0, 15.0]}
     market = Market(make_config(owners=owners, broker=broker | {"settlement": "guaranteed"}))
     state = settled(market)
-    assert state[5].bought.tolist() == [[True, True], [False, False]]
+    assert state.purchases.bought.tolist() == [[True, True], [False, False]]
     # The other asks e^0.5 for the first version; for the second there is never money where it is not bought first.
     assert found(market, state, 0)[0] == close(6.0 - np.e**0.5 - np.e, np.e)
     market = Market(make_config(owners=owners | {"privacy_budget": 3.0}, broker=broker | {"settlement": "guaranteed"}))
     state = settled(market)
-    assert state[5].bought.all()
+    assert state.purchases.bought.all()
     asks = np.sqrt(15.0 - np.e)
     assert found(market, state, 0)[0] == close(asks + asks**2 - np.e - np.e**2, np.e + np.e**2)
 

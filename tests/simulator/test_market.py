@@ -18,6 +18,9 @@ from simulator.records import Offers, PriceList, Purchases, Receipts, Sales, Set
 from simulator.settlement import settlement_rules
 
 MakeConfig = Callable[..., MarketConfig]
+#: Columns of owners that are not drawn.
+GIVEN = {f"owners.{name}" for name in ("base_price_pool", "fixed_base_price", "expectation_weight", "leakage")}
+GIVEN |= {"owners.home", "owners.switching"}
 Watch = Callable[..., list[Any]]
 
 SOURCES = ("values", "breast_cancer", "iris")
@@ -229,7 +232,13 @@ def test_run_steps_and_rounds(make_config: MakeConfig) -> None:
 def test_tables_are_ordered_by_their_keys(make_config: MakeConfig) -> None:
     market = Market(make_config(rounds=3))
     market.run()
-    sizes = {"rounds": 3, "versions": 9, "owners": 18, "sales": int(market.frame("rounds")["sales"].sum())}
+    sizes = {
+        "rounds": 3,
+        "brokers": 3,
+        "versions": 9,
+        "owners": 18,
+        "sales": int(market.frame("rounds")["sales"].sum()),
+    }
     for table, keys in TABLES.items():
         frame = market.frame(table)
         assert len(frame) == sizes[table]
@@ -245,7 +254,7 @@ def test_a_frame_is_a_copy_of_the_log(make_config: MakeConfig) -> None:
     for table in TABLES:
         before = market.frame(table)
         spoilt = market.frame(table)
-        spoilt.iloc[:, -2] = 0
+        spoilt.iloc[:, 1] = 0
         pd.testing.assert_frame_equal(market.frame(table), before)
 
 
@@ -265,7 +274,7 @@ def test_only_the_tables_asked_for_are_logged(make_config: MakeConfig) -> None:
     pd.testing.assert_frame_equal(market.frame("rounds"), whole.frame("rounds"), check_exact=True)
     with pytest.raises(ValueError, match="does not log 'sales'; it logs rounds"):
         market.frame("sales")
-    with pytest.raises(ValueError, match="found 'sale'; allowed are rounds, versions, owners, sales"):
+    with pytest.raises(ValueError, match="found 'sale'; allowed are rounds, brokers, versions, owners, sales"):
         Market(make_config(), tables=("sale",))
     nothing = Market(make_config(), tables=())
     nothing.run()
@@ -530,8 +539,7 @@ def test_attributes_are_drawn_apart(make_config: MakeConfig) -> None:
     }
     sides = {side: {"segment": "same", "count": 200, **dict.fromkeys(names[side], uniform)} for side in names}
     drawn = columns(Market(make_config(**sides), seed=9))
-    given = {"owners.base_price_pool", "owners.fixed_base_price", "owners.expectation_weight", "owners.leakage"}
-    ranks = {name: column.argsort().argsort() for name, column in drawn.items() if name not in given}
+    ranks = {name: column.argsort().argsort() for name, column in drawn.items() if name not in GIVEN}
     ranks["owners.willing"] = drawn["owners.willing"].astype(int)
     assert len(ranks) == 10
     correlations = np.corrcoef(list(ranks.values()))
@@ -556,8 +564,7 @@ def test_a_replicate_changes_everything(make_config: MakeConfig, data: str, watc
         first.step()
         other.step()
         one, two = columns(first), columns(other)
-        given = {"owners.base_price_pool", "owners.fixed_base_price", "owners.expectation_weight", "owners.leakage"}
-        constant = given | {"owners.willing", "shards"}
+        constant = GIVEN | {"owners.willing", "shards"}
         for name, column in one.items():
             if name in constant:
                 assert np.array_equal(column, two[name]), name

@@ -80,9 +80,9 @@ def test_textbook_monopoly():
     # Midpoints integrate a line exactly; rounding remains.
     assert sales.revenue.sum() / 1000 == pytest.approx(1 / 4, abs=1e-12)
     assert metrics.buyer_surplus(sales) / 1000 == pytest.approx(1 / 8, abs=1e-12)
-    assert metrics.deadweight_loss(sales, prices) / 1000 == pytest.approx(1 / 8, abs=1e-12)
-    assert metrics.first_best(sales, prices, 0.0) / 1000 == pytest.approx(1 / 2, abs=1e-12)
-    assert metrics.hindsight_perfect(sales, prices) / 1000 == pytest.approx(1 / 2, abs=1e-12)
+    assert metrics.deadweight_loss([sales], [prices]) / 1000 == pytest.approx(1 / 8, abs=1e-12)
+    assert metrics.first_best([sales], [prices], 0.0) / 1000 == pytest.approx(1 / 2, abs=1e-12)
+    assert metrics.hindsight_perfect([sales], [prices]) / 1000 == pytest.approx(1 / 2, abs=1e-12)
     # The best price on the grid of midpoints is within a step of 1/2, where revenue is flat.
     assert metrics.hindsight_monopoly(sales, prices) / 1000 == pytest.approx(1 / 4, abs=1e-3)
 
@@ -102,10 +102,10 @@ def test_example_by_hand():
     assert HAND.receipts.sold.tolist() == [1, 1]
     assert HAND.receipts.revenue.tolist() == [4.0, 7.0]
     assert metrics.buyer_surplus(HAND) == 1.0 + 2.0
-    assert metrics.best_worth(HAND, prices).tolist() == [6.0, 6.5, 9.0]
-    assert metrics.deadweight_loss(HAND, prices) == 21.5 - 14.0
-    assert metrics.first_best(HAND, prices, 2.5) == 19.0
-    assert metrics.hindsight_perfect(HAND, prices) == 5.0 + 6.5 + 4.5
+    assert metrics.best_worth([HAND], [prices]).tolist() == [6.0, 6.5, 9.0]
+    assert metrics.deadweight_loss([HAND], [prices]) == 21.5 - 14.0
+    assert metrics.first_best([HAND], [prices], 2.5) == 19.0
+    assert metrics.hindsight_perfect([HAND], [prices]) == 5.0 + 6.5 + 4.5
     # 4.5 to both who want the first version, 6.5 to the one who wants the second.
     assert metrics.hindsight_monopoly(HAND, prices) == 2 * 4.5 + 6.5
 
@@ -113,9 +113,9 @@ def test_example_by_hand():
 def test_a_withdrawn_version_counts_for_nothing():
     sales = some_sales([0, -1, 0], [4.0, 0.0, 4.0], [0, 1, 0], WORTH)
     prices = a_list([4.0, np.nan], on_sale=[True, False])
-    assert metrics.best_worth(sales, prices).tolist() == [5.0, 3.0, 4.5]
-    assert metrics.deadweight_loss(sales, prices) == 3.0
-    assert metrics.hindsight_perfect(sales, prices) == 9.5
+    assert metrics.best_worth([sales], [prices]).tolist() == [5.0, 3.0, 4.5]
+    assert metrics.deadweight_loss([sales], [prices]) == 3.0
+    assert metrics.hindsight_perfect([sales], [prices]) == 9.5
     assert metrics.hindsight_monopoly(sales, prices) == 9.0
 
 
@@ -123,17 +123,17 @@ def test_nothing_for_sale():
     sales = some_sales([-1, -1, -1], [0.0, 0.0, 0.0], [0, 1, 0], WORTH)
     prices = a_list([np.nan, np.nan], on_sale=[False, False])
     assert metrics.buyer_surplus(sales) == 0.0
-    assert metrics.deadweight_loss(sales, prices) == 0.0
-    assert metrics.first_best(sales, prices, 0.0) == 0.0
+    assert metrics.deadweight_loss([sales], [prices]) == 0.0
+    assert metrics.first_best([sales], [prices], 0.0) == 0.0
     assert metrics.hindsight_monopoly(sales, prices) == 0.0
-    assert metrics.hindsight_perfect(sales, prices) == 0.0
+    assert metrics.hindsight_perfect([sales], [prices]) == 0.0
     assert metrics.bundle_saving(sales, prices) == 0.0
 
 
 def test_a_version_worth_less_than_nothing_is_left_alone():
     sales = some_sales([-1], [0.0], [0], [[-1.0, -2.0]])
-    assert metrics.best_worth(sales, a_list([1.0, 1.0])).tolist() == [0.0]
-    assert metrics.deadweight_loss(sales, a_list([1.0, 1.0])) == 0.0
+    assert metrics.best_worth([sales], [a_list([1.0, 1.0])]).tolist() == [0.0]
+    assert metrics.deadweight_loss([sales], [a_list([1.0, 1.0])]) == 0.0
 
 
 @PROPERTY
@@ -146,12 +146,12 @@ def test_worth_is_revenue_and_surplus_and_what_is_lost(seed):
     versions = rng.integers(-1, 3, 15)
     paid = np.where(versions >= 0, prices.prices[versions], 0.0)
     sales = some_sales(versions, paid, rng.integers(0, 3, 15), worth)
-    lost = metrics.deadweight_loss(sales, prices)
+    lost = metrics.deadweight_loss([sales], [prices])
     assert lost >= 0
     total = sales.revenue.sum() + metrics.buyer_surplus(sales) + lost
-    assert total == pytest.approx(metrics.first_best(sales, prices, 0.0), rel=1e-12)
+    assert total == pytest.approx(metrics.first_best([sales], [prices], 0.0), rel=1e-12)
     assert metrics.bundle_saving(sales, prices) == 0.0
-    assert metrics.hindsight_perfect(sales, prices) >= metrics.hindsight_monopoly(sales, prices) * (1 - 1e-12)
+    assert metrics.hindsight_perfect([sales], [prices]) >= metrics.hindsight_monopoly(sales, prices) * (1 - 1e-12)
 
 
 # --- regret ----------------------------------------------------------------------------------------------

@@ -537,7 +537,7 @@ def audit(rounds: list[Round]) -> None:
     ledger, turnover = rounds[0].market.ledger, books["buyers"] + books["owners"]
     assert close(ledger.buyers.sum(), books["buyers"], turnover)
     assert close(ledger.owners.sum(), books["owners"], turnover)
-    assert close(ledger.broker, books["broker"], turnover)
+    assert close(ledger.brokers.sum(), books["broker"], turnover)
     assert np.allclose(ledger.privacy.epsilon, epsilon, rtol=1e-12)
 
 
