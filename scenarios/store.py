@@ -19,7 +19,7 @@ import pandas as pd
 from pyarrow.parquet import read_metadata
 
 from scenarios.design import design_points, level, plan
-from scenarios.errors import InputError
+from scenarios.errors import InputError, name_of
 from scenarios.experiment import Experiment, parse
 from scenarios.lock import LOCK, sole_use
 from simulator.log import TABLES
@@ -416,7 +416,8 @@ def _differences(kept: Any, wanted: Any, name: str) -> Any:
             yield from _differences(kept.get(key), wanted.get(key), f"{name}.{key}" if name else key)
     elif isinstance(kept, list) and isinstance(wanted, list) and len(kept) == len(wanted):
         for number, (before, now) in enumerate(zip(kept, wanted, strict=True)):
-            label = before.get("segment", number) if isinstance(before, dict) else number
+            named = name_of(before) if isinstance(before, dict) else None
+            label = number if named is None else named
             yield from _differences(before, now, f"{name}.{label}")
     elif kept != wanted:
         yield name, kept, wanted

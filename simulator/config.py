@@ -600,14 +600,14 @@ class BrokerConfig(Section):
 
 
 class NamedBroker(BrokerConfig):
-    """One of several brokers, or some that differ in nothing but their names.
+    """One of several brokers, or some that differ in nothing but name and luck.
 
     Attributes
     ----------
     name : str
         Its name.
     count : int
-        How many brokers are like it; several are called NAME-1, NAME-2 and so on.
+        How many brokers there are of its kind; the others are called NAME-2, NAME-3 and so on.
     undercut : float
         Share, in [0, 1), by which it goes below what would leave a buyer as well off with a rival.
     """
@@ -624,7 +624,7 @@ class NamedBroker(BrokerConfig):
     @property
     def names(self) -> list[str]:
         """Names of the brokers that it stands for."""
-        return [self.name] if self.count == 1 else [f"{self.name}-{i}" for i in range(1, self.count + 1)]
+        return [self.name, *(f"{self.name}-{number}" for number in range(2, self.count + 1))]
 
 
 class IncentivesConfig(Section):
@@ -647,6 +647,8 @@ class MarketConfig(Section):
     ----------
     rounds : int
         Rounds to run.
+    warm_up : int
+        How many of them, the first ones, are run but not logged, so that how the market starts counts for nothing.
     data : DataConfig
         Which records the owners hold.
     owners : tuple of OwnerSegment
@@ -662,6 +664,7 @@ class MarketConfig(Section):
     """
 
     rounds: Count = 10
+    warm_up: Annotated[int, Field(ge=0, strict=True)] = 0
     data: DataConfig = DataConfig()
     owners: Annotated[tuple[OwnerSegment, ...], Field(min_length=1)]
     broker: BrokerConfig | None = None
@@ -727,6 +730,11 @@ class MarketConfig(Section):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{kind}: found the segment {twice[0]!r} twice; every segment needs its own name")
+        if self.warm_up >= self.rounds:
+            raise ValueError(
+                f"warm_up: found {self.warm_up} of rounds = {self.rounds}; allowed are numbers below, so that "
+                "something is logged"
+            )
         self._check_brokers()
         drawn = self.data.source == "values"
         smallest = min(broker.epsilons[0] for broker in self.desks.values())

@@ -292,7 +292,8 @@ class Market(mesa.Model):
             privacy=self.ledger.privacy,
             misreports=misreports,
         )
-        self._log.add(outcome)
+        if self.round > self.config.warm_up:
+            self._log.add(outcome)
 
     def _adapt(self, offers: Offers, trades: tuple[Trade, ...]) -> None:
         paid = np.array([trade.settlement.payments.sum(axis=0) for trade in trades])

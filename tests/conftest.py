@@ -31,6 +31,7 @@ def _config(
     owners: dict[str, Any] | list[dict[str, Any]] | None = None,
     broker: dict[str, Any] | None = None,
     buyers: dict[str, Any] | list[dict[str, Any]] | None = None,
+    brokers: list[dict[str, Any]] | None = None,
 ) -> MarketConfig:
     source = {"source": data} if isinstance(data, str) else data
     owner = {"segment": "owners", "count": 6, "privacy_sensitivity": {"dist": "uniform", "scale": 1.0}}
@@ -49,12 +50,14 @@ def _config(
         "coverage_sensitivity": 3.0,
         "epsilon_expected": {"dist": "uniform", "scale": 2.5},
     }
+    desk = {"epsilons": [0.5, 1.0, 2.0], **broker}
+    several = [{"name": f"b{number}", **desk, **own} for number, own in enumerate(brokers or [])]
     return MarketConfig.model_validate(
         {
             "rounds": rounds,
             "data": source,
             "owners": [{**owner, **own} for own in (owners if isinstance(owners, list) else [owners or {}])],
-            "broker": {"epsilons": [0.5, 1.0, 2.0], **broker},
+            **({"brokers": several} if several else {"broker": desk}),
             "buyers": [{**buyer, **own} for own in (buyers if isinstance(buyers, list) else [buyers or {}])],
         }
     )
@@ -66,7 +69,8 @@ def make_config() -> Callable[..., MarketConfig]:
 
     By default 6 owners whose values are drawn, 15 buyers, three versions, two rounds. `owners` and `buyers` take
     keys of a segment, or a list of such for several segments; `broker` takes keys of the broker, to which the
-    example options of a pricing strategy that needs some are added.
+    example options of a pricing strategy that needs some are added, and `brokers` those in which each of several
+    differs from it.
     """
     return _config
 

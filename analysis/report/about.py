@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from analysis.cells import parameters, shown_level
+from scenarios.errors import name_of
 from scenarios.store import Results
 
 #: How ranges are sampled, in words.
@@ -66,16 +67,17 @@ def scenario_file(results: Results) -> str:
 
 
 def _parameters(section: Any, name: str = "") -> list[tuple[str, str]]:
-    """All parameters of a scenario by dotted name, segments by theirs."""
+    """All parameters of a scenario by dotted name, segments and brokers by theirs."""
     if isinstance(section, dict) and "dist" in section:
         return [(name, _distribution(section))]
     if isinstance(section, dict):
         return [row for key, value in section.items() for row in _parameters(value, f"{name}.{key}".strip("."))]
     if isinstance(section, list) and section and isinstance(section[0], dict):
-        return [row for part in section for row in _parameters(part, f"{name}.{part['segment']}")]
-    if isinstance(section, list):
+        return [row for part in section for row in _parameters(part, f"{name}.{name_of(part)}")]
+    if isinstance(section, list) and section:
         return [(name, ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in section))]
-    return [] if section is None or name.endswith(".segment") else [(name, str(section))]
+    empty = section is None or section == [] or name.endswith((".segment", ".name"))
+    return [] if empty else [(name, str(section))]
 
 
 def _distribution(section: dict[str, Any]) -> str:

@@ -388,7 +388,8 @@ class BuyerPopulation(Population):
                 stated = rows.agent_class.answer_menu_all(rows, menu)
                 rows.put_back()
             else:
-                stated = np.array([agent.answer_menu(menu) for agent in rows.agents]).reshape(len(rows), -1)
+                answers = [agent.answer_menu(menu) for agent in rows.agents]
+                stated = np.array(answers).reshape(len(rows), -1) if answers else here
             if np.shape(stated) != here.shape:
                 raise ValueError(
                     f"buyers.{rows.segment}.behaviour: the values stated for the menu have shape {np.shape(stated)}; "
