@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.curves import summary
 from analysis.tables import markdown_table
 from scenarios.experiment import library
-from simulator.agents import buyer_behaviours, owner_behaviours, valuation_curves
+from simulator.agents import broker_behaviours, buyer_behaviours, owner_behaviours, valuation_curves
 from simulator.config import DATASETS
 from simulator.pricing import pricing_strategies
 from simulator.privacy.surrogate import shipped_curves
@@ -25,7 +25,10 @@ TITLES = {
     "valuation": ("Valuation methods", "broker.valuation.method"),
     "games": ("Games, what a coalition's records are worth", "broker.valuation.game"),
     "settlement": ("Settlement rules", "broker.settlement"),
-    "behaviours": ("Behaviours of owners and buyers", "owners.SEGMENT.behaviour, buyers.SEGMENT.behaviour"),
+    "behaviours": (
+        "Behaviours of owners, buyers and brokers",
+        "owners.SEGMENT.behaviour, buyers.SEGMENT.behaviour, broker.behaviour",
+    ),
     "worth": ("Valuation curves, what versions are worth to buyers", "buyers.SEGMENT.curve"),
     "datasets": ("Data sets", "data.source"),
     "curves": ("Accuracy curves of the surrogate for training", "broker.training.curve"),
@@ -44,6 +47,7 @@ def catalogue() -> dict[str, list[tuple[str, str, str]]]:
         "behaviours": [
             *((name, f"(owner) {summary}", source) for name, summary, source in _described(owner_behaviours())),
             *((name, f"(buyer) {summary}", source) for name, summary, source in _described(buyer_behaviours())),
+            *((name, f"(broker) {summary}", source) for name, summary, source in _described(broker_behaviours())),
         ],
         "worth": _described(valuation_curves()),
         "datasets": [(name, summary, "") for name, summary in DATASETS.items()],

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
+from simulator.agents.behaviour import BrokerBehaviour
 from simulator.agents.buyer import ModelBuyer
 from simulator.agents.curve import ValuationCurve
 from simulator.agents.owner import DataOwner
@@ -467,6 +468,62 @@ def _check_speeds(
     menu = Menu(fast.broker.epsilons, fast.broker.released_coverage)
     same = np.array_equal(slow.buyers.answer_menu(menu), fast.buyers.answer_menu(menu))
     assert same, f"{cls.__name__}: one agent at a time differs from all at once in answer_menu"
+
+
+def check_broker_behaviour(
+    cls: type[BrokerBehaviour], *, options: Mapping[str, Any] | None = None, seed: int = 0, rounds: int = 4
+) -> None:
+    """Check a broker's behaviour in a small market with a rival, run twice: the same seed must give the same tables.
+
+    Parameters
+    ----------
+    cls : type
+        A built-in behaviour, or a user's own in an importable module.
+    options : mapping of str to object, optional
+        Its `behaviour_options`.
+    seed : int
+        Seed of the market.
+    rounds : int
+        How many rounds are run.
+
+    Raises
+    ------
+    AssertionError
+        If the tables differ, or the behaviour fails in the market, with its error as cause.
+    """
+    check_described(cls)
+    desk = {"epsilons": [0.5, 1.0, 2.0], "survey_share": 0.5}
+    tested = {"behaviour": f"{cls.__module__}:{cls.__qualname__}", "behaviour_options": dict(options or {})}
+    owner = {
+        "segment": "owners",
+        "count": 20,
+        "value": {"dist": "norm", "loc": 1.0},
+        "privacy_sensitivity": {"dist": "uniform"},
+    }
+    buyer = {
+        "segment": "buyers",
+        "count": 40,
+        "budget": {"dist": "lognorm", "s": 0.5, "scale": 40.0},
+        "coverage_expected": {"dist": "uniform"},
+        "epsilon_expected": {"dist": "uniform", "scale": 2.5},
+        "behaviour": "surplus",
+    }
+    raw = {
+        "rounds": rounds,
+        "data": {"source": "values"},
+        "owners": [owner],
+        "brokers": [{"name": "tested", **desk, **tested}, {"name": "rival", **desk}],
+        "buyers": [buyer],
+    }
+    markets = [Market(MarketConfig.model_validate(raw), seed) for _ in range(2)]
+    for market in markets:
+        try:
+            market.run()
+        except Exception as error:
+            raise AssertionError(f"{cls.__name__} fails in a market: {type(error).__name__}: {error}") from error
+    for table in TABLES:
+        one, two = (market.frame(table) for market in markets)
+        assert one.equals(two), f"{cls.__name__}: the same seed gives other {table} at a second run"
 
 
 def check_valuation_curve(

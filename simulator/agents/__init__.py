@@ -1,7 +1,8 @@
-"""Agents of the market: data owners, the broker and model buyers."""
+"""Agents of the market: data owners, brokers and model buyers."""
 
 from collections.abc import Mapping
 
+from simulator.agents.behaviour import BROKERS, BrokerBehaviour, Decision, Desk, Prospect
 from simulator.agents.broker import Broker
 from simulator.agents.buyer import BUYERS, BuyerRows, ModelBuyer
 from simulator.agents.curve import CURVES, ValuationCurve
@@ -10,14 +11,19 @@ from simulator.agents.population import Column, Parameter, Population, Rows
 
 __all__ = [
     "Broker",
+    "BrokerBehaviour",
     "BuyerRows",
     "Column",
     "DataOwner",
+    "Decision",
+    "Desk",
     "ModelBuyer",
     "Parameter",
     "Population",
+    "Prospect",
     "Rows",
     "ValuationCurve",
+    "broker_behaviours",
     "buyer_behaviours",
     "owner_behaviours",
     "valuation_curves",
@@ -32,6 +38,11 @@ def owner_behaviours() -> Mapping[str, type[DataOwner]]:
 def buyer_behaviours() -> Mapping[str, type[ModelBuyer]]:
     """The built-in behaviours of buyers, name -> class."""
     return BUYERS.classes()
+
+
+def broker_behaviours() -> Mapping[str, type[BrokerBehaviour]]:
+    """The built-in behaviours of brokers, name -> class."""
+    return BROKERS.classes()
 
 
 def valuation_curves() -> Mapping[str, type[ValuationCurve]]:
