@@ -404,6 +404,51 @@ def test_mechanisms_meet_the_same_people_at_the_same_times(make_config: MakeConf
     assert not people(other) & people(markets[0])
 
 
+def test_segments_come_and_go_apart(make_config: MakeConfig) -> None:
+    """Two segments of the same settings share no numbers: neither arrivals, nor stays, nor attributes."""
+    assert draw_arrivals(4.0, 40, Streams(4), "a") != draw_arrivals(4.0, 40, Streams(4), "b")
+    left = [draw_times(100, (100,), 5.0, Streams(4), name)[1].tolist() for name in "ab"]
+    assert left[0][:100] != left[1][:100]
+    assert left[0][100:] != left[1][100:]
+    alike = [{**PASSERS_BY, "segment": name} for name in "ab"]
+    market = Market(make_config(rounds=9, buyers=alike), seed=4)
+    market.round = 3
+    first, second = market.buyers.segments
+    assert not set(first.budget) & set(second.budget)
+    assert not set(first.uniforms("mood")) & set(second.uniforms("mood"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": 30},
+        {"arrivals": 9.0},
+        {"arrivals": 0.0},
+        {"stay": 1.5},
+        {"one_off": True},
+        {"behaviour": "arbitrageur"},
+        {"behaviour": "learning_shading"},
+        {"curve": "threshold"},
+        {"drift": 0.3},
+        {"volatility": 0.0},
+        {"budget": 3.0},
+    ],
+    ids=str,
+)
+def test_what_one_segment_is_like_moves_no_other(make_config: MakeConfig, change: dict[str, Any]) -> None:
+    """Who the others are, when they come and go, how their budgets drift, and all random numbers of their own."""
+    found = []
+    for settings in ({}, change):
+        one = {**PASSERS_BY, "segment": "one", "volatility": 0.2, **settings}
+        other = {**PASSERS_BY, "segment": "other", "volatility": 0.2, "behaviour": "learning_shading"}
+        market = run(make_config(rounds=5, owners=FREE_DATA, buyers=[one, other]), seed=4)
+        rows = market.buyers.segments[1]
+        columns = [getattr(rows, name).tolist() for name in ("arrived", "left", *ATTRIBUTES)]
+        present = rows.left > 5
+        found.append([*columns, *(rows.uniforms(role)[present].tolist() for role in ("explore", "share", "mood"))])
+    assert found[0] == found[1]
+
+
 # --- drift --------------------------------------------------------------------------------------------------------
 
 
