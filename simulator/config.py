@@ -250,15 +250,16 @@ class BuyerSegment(Segment):
     count : int
         How many are there when the market opens; 0 only where others arrive.
     arrivals : float
-        Mean number of buyers that arrive at the beginning of each round; the number is Poisson.
+        Mean number of buyers, up to a million, that arrive at the beginning of each round; the number is Poisson.
     stay : float, rounds, optional
         Mean number of rounds, >= 1, that a buyer stays, a geometric number; by default it never leaves.
     one_off : bool
         Whether a buyer leaves once it has bought.
     drift : float, per round
-        Rate at which budgets grow from round to round, > -1.
+        Rate at which budgets grow from round to round, in (-1, 10].
     volatility : float
-        Standard deviation of the random part of the growth of log budgets in a round, the same for the whole segment.
+        Standard deviation, in [0, 10], of the random part of the growth of log budgets in a round, the same for the
+        whole segment.
     budget : attribute, money
         V, what a buyer would pay for a perfect model.
     coverage_expected, coverage_sensitivity : attribute
@@ -276,11 +277,11 @@ class BuyerSegment(Segment):
 
     family: ClassVar[Family] = BUYERS
     count: Annotated[int, Field(ge=0, strict=True)]
-    arrivals: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.0
+    arrivals: Annotated[float, Field(ge=0, le=1e6, strict=True)] = 0.0
     stay: Annotated[float, Field(ge=1, strict=True, allow_inf_nan=False)] | None = None
     one_off: Annotated[bool, Field(strict=True)] = False
-    drift: Annotated[float, Field(gt=-1, strict=True, allow_inf_nan=False)] = 0.0
-    volatility: Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)] = 0.0
+    drift: Annotated[float, Field(gt=-1, le=10, strict=True)] = 0.0
+    volatility: Annotated[float, Field(ge=0, le=10, strict=True)] = 0.0
     budget: NonNegativeAttribute
     coverage_expected: RealAttribute = Attribute(constant=0.5)
     coverage_sensitivity: NonNegativeAttribute = Attribute(constant=10.0)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Losses up to this share beyond a broker's capital are rounding.
 ROUNDING = 1e-9
+#: Coverage is known to so many digits.
+COVERAGE_DIGITS = 12
 
 
 class DataStock:
@@ -262,8 +264,8 @@ class Broker(MarketAgent):
         size = max(1, round(self.config.survey_share * present))
         asked = np.arange(present)
         if size < present:
-            rng = self._generator("survey")
-            asked = np.sort(rng.choice(present, size, replace=False))
+            # A number for each buyer, whoever else is there: designs with other segments share most of their sample.
+            asked = np.sort(np.argsort(buyers.uniforms(self._role("survey")))[:size])
         most = values if worth is None else worth.max(axis=1)
         asked = asked[most[asked] >= SMALLEST]
         weights = np.full(len(asked), present / size)
@@ -393,7 +395,8 @@ class Broker(MarketAgent):
             bought[k, purchase.owners] = True
             if purchase.promised is not None:
                 promised[k, purchase.owners] = purchase.promised
-        coverage = np.minimum(bought @ value_shares(valuation.values), 1.0)
+        # Rounded, for buyers compare worth and price exactly: sets of equal value must not differ in their last bits.
+        coverage = np.round(np.minimum(bought @ value_shares(valuation.values), 1.0), COVERAGE_DIGITS)
         return Purchases(bought, asked, budgets, coverage, promised if self._promises else None)
 
     def train(self, purchases: Purchases) -> Versions:
@@ -482,8 +485,11 @@ class Broker(MarketAgent):
 
     def _generator(self, role: str, segment: str = "") -> np.random.Generator:
         """A stream of the broker's own in this round."""
-        own = role if self.name == "broker" else f"{role}@{self.name}"
-        return self.streams.generator(own, round=self.round, segment=segment)
+        return self.streams.generator(self._role(role), round=self.round, segment=segment)
+
+    def _role(self, role: str) -> str:
+        """Name of a stream of the broker's own."""
+        return role if self.name == "broker" else f"{role}@{self.name}"
 
     def expected_revenue(self, survey: Survey, prices: np.ndarray | None) -> np.ndarray:
         """Revenue of each version if everybody buys as surveyed, scaled to the market's size, shape (l,).

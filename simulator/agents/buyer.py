@@ -61,16 +61,23 @@ class BuyerRows(Rows):
         self.curve = group.curve
 
     def _draw(self, role: str) -> np.ndarray:
-        """Random numbers of a role in this round; those who arrived in one round have a stream of their own."""
-        first = len(self) - sum(self.group.arrivals)
-        model, counts = self.population.model, (first, *self.group.arrivals)
-        names = [self.segment, *(f"{self.segment}@{t}" for t in range(1, len(counts)))]
-        return np.concatenate(
-            [
-                model.streams.uniforms(role, count, round=model.round, segment=name)
-                for name, count in zip(names, counts, strict=True)
-            ]
-        )
+        """Random numbers of a role in this round; those who arrived in one round have a stream of their own.
+
+        They are drawn only where somebody of those is still there: NaN elsewhere.
+        """
+        arrivals, model = self.group.arrivals, self.population.model
+        if not arrivals:
+            return super()._draw(role)
+        now = max(model.round, 1)
+        counts = np.array((len(self) - sum(arrivals), *arrivals))
+        stops = np.cumsum(counts)
+        present = (self.arrived <= now) & (now < self.left)
+        drawn = np.full(len(self), np.nan)
+        for t in np.unique(np.repeat(np.arange(len(counts)), counts)[present]).tolist():
+            name = self.segment if t == 0 else f"{self.segment}@{t}"
+            own = model.streams.uniforms(role, int(counts[t]), round=model.round, segment=name)
+            drawn[stops[t] - counts[t] : stops[t]] = own
+        return drawn
 
     def worth(self, menu: Menu) -> np.ndarray:
         """Willingness to pay of each buyer for each version, shape (m, l), in money."""
@@ -346,6 +353,10 @@ class BuyerPopulation(Population):
         """Version each buyer present wants, shape (m,)."""
         return np.concatenate([rows.targets(menu) for rows, _ in self._acting()])
 
+    def uniforms(self, role: str) -> np.ndarray:
+        """Random numbers of this round in (0, 1), one a buyer present, shape (m,)."""
+        return np.concatenate([rows.uniforms(role) for rows, _ in self._acting()])
+
     def worth(self, menu: Menu) -> np.ndarray:
         """Willingness to pay of each buyer present for each version, shape (m, l), in money."""
         return np.concatenate([rows.worth(menu) for rows, _ in self._acting()])
@@ -468,10 +479,7 @@ class BuyerPopulation(Population):
         gains = _gains(offers, self.n_present)
         best = (gains == gains.max(axis=1, keepdims=True)) & np.isfinite(gains)
         count = best.sum(axis=1)
-        lots = np.empty(len(gains))
-        for rows, here in self._acting():
-            lots[here] = rows.uniforms("lot")
-        drawn = np.minimum((lots * count).astype(int), count - 1)
+        drawn = np.minimum((self.uniforms("lot") * count).astype(int), count - 1)
         chosen = best & (np.cumsum(best, axis=1) == drawn[:, None] + 1)
         return [offer.only(mine) for offer, mine in zip(offers, chosen.T, strict=True)]
 
