@@ -1,4 +1,4 @@
-"""One sensitivity for all and base prices by Shapley value: every shard costs the same per value, and all ratios tie."""
+"""One sensitivity for all and base prices by Shapley value: shards cost the same per value, and all ratios tie."""
 
 import itertools
 
