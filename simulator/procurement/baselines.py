@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from simulator.procurement.method import ProcurementMethod, by_value_per_cost, fill, total
+from simulator.procurement.method import ProcurementMethod, by_value_per_cost_and_row, fill, total
 
 
 class Greedy(ProcurementMethod):
@@ -18,8 +18,8 @@ class Greedy(ProcurementMethod):
     def choose(
         self, values: np.ndarray, costs: np.ndarray, budget: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, float]:
-        """At least (1 - zeta) of the optimum where no cost exceeds zeta times the budget."""
-        return fill(by_value_per_cost(values, costs), costs, budget), math.inf
+        """At least (1 - zeta) of the optimum where no cost exceeds zeta times the budget (ties: the earlier)."""
+        return fill(by_value_per_cost_and_row(values, costs), costs, budget), math.inf
 
 
 class Random(ProcurementMethod):

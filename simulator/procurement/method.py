@@ -122,6 +122,8 @@ def version_options(method: str, options: Mapping[str, Any], version: int, n_ver
 SLACK = 1e-9
 #: A set within this of a bound, relatively, is as good as one that reaches it.
 GAP = 1e-12
+#: Values per cost this close, relatively, tie: amounts that are made to tie differ by a few units in the last place.
+TIE = 1e-14
 #: Values and costs from this to the largest allowed can be divided by one another with room to spare.
 SMALL = 2.0**-400
 
@@ -149,6 +151,17 @@ def fractional_bound(values: np.ndarray, costs: np.ndarray, budget: float) -> fl
 def by_value_per_cost(values: np.ndarray, costs: np.ndarray) -> np.ndarray:
     """Candidates by decreasing value per cost, free ones first (ties: the earlier), shape (c,)."""
     return np.argsort(-value_per_cost(values, costs), kind="stable")
+
+
+def by_value_per_cost_and_row(values: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """The same, where ratios that differ by rounding alone tie as well (the earlier first), shape (c,)."""
+    order = by_value_per_cost(values, costs)
+    ranked = value_per_cost(values, costs)[order]
+    below = ranked[1:] < ranked[:-1] * (1 - TIE)
+    if below.all():
+        return order
+    rank = np.concatenate([[0], np.cumsum(below)])
+    return order[np.lexsort((order, rank))]
 
 
 def value_per_cost(values: np.ndarray, costs: np.ndarray) -> np.ndarray:

@@ -61,6 +61,17 @@ def test_the_auction_by_hand(costs, budget, owners, price):
     assert bought.promised.tolist() == [price] * len(owners)
 
 
+@pytest.mark.parametrize("method", ["fair_query", "fixed_price"])
+def test_equal_parts_of_a_budget_are_rounded_down(method):
+    """3 * (3.1 / 3) is more than 3.1 in floats: an ulp less for each, so that all are paid within the budget."""
+    for budget in (3.1, 3.9, 6.2, 6.3):
+        assert 3 * (budget / 3) > budget
+        bought = buy([0.0, 0.5, 1.0], budget, method)
+        assert bought.owners.tolist() == [0, 1, 2]
+        assert bought.promised.tolist() == [math.nextafter(budget / 3, 0.0)] * 3
+        assert math.fsum(bought.promised) <= budget
+
+
 @PROPERTY
 @given(COSTS, BUDGET, WORTH)
 def test_the_auction_is_what_it_is_defined_to_be(costs, budget, values):
@@ -127,6 +138,8 @@ def test_those_who_accept_are_bought_the_most_valuable_first():
     assert bought.promised.tolist() == [2.0, 2.0]
     assert buy(costs, 1.9, "fixed_price", values, price=2.0).owners.tolist() == []
     assert buy([0.0, 1.0], 0.0, "fixed_price", price=0.0).owners.tolist() == [0]
+    # Of equal values the earlier ones.
+    assert buy([1.0] * 4, 2.0, "fixed_price", [1.0, 2.0, 1.0, 1.0], price=1.0).owners.tolist() == [0, 1]
     # Ten times 0.1 fits a budget of 1, and one more does not.
     assert len(buy([0.1] * 11, 1.0, "fixed_price", price=0.1).owners) == 10
 

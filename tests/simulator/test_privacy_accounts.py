@@ -299,6 +299,14 @@ def test_contradictions_are_refused_by_name(make_config, owners, broker, said):
         make_config(owners=owners, broker=broker)
 
 
+def test_a_budget_of_the_smallest_epsilon_is_good_for_one_release(make_config):
+    owners = {"count": 3, "value": 1.0, "privacy_budget": 0.5}
+    market = Market(make_config(owners=owners, broker={"manufacturing_budget": 1e6}))
+    market.run()
+    assert market.frame("owners")["versions"].tolist() == [1, 1, 1, 0, 0, 0]
+    assert market.frame("rounds")["owners_taking_part"].tolist() == [3, 0]
+
+
 @pytest.mark.parametrize("source", ["iris", "values"])
 def test_minima_perturbation_is_not_for_owners(make_config, source):
     with pytest.raises(ValueError, match=r"broker\.epsilons: found 0\.5; method 'amp' is for records as units"):

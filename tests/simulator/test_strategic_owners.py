@@ -215,6 +215,23 @@ def test_a_learner_finds_what_pays_best_where_nothing_else_changes(make_config):
     assert factors_taken(greedy)[7:, 0] == pytest.approx(1.5)
 
 
+@pytest.mark.parametrize("vectorised", [True, False])
+def test_the_best_factor_is_taken_but_for_the_share_that_explores(make_config, vectorised):
+    """Of 1,000 owners who have tried all, a tenth takes any of seven, within four standard deviations; else the best.
+
+    Two factors have earned the same: the smaller is the best one.
+    """
+    owners = {"count": 1000, "privacy_sensitivity": 1.0, "behaviour": "learning"}
+    market = Market(make_config(owners=owners, buyers={"count": 1}))
+    market.owners.vectorised = vectorised
+    market.owners.columns["trials"][:] = 1.0
+    market.owners.columns["mean_surplus"][:, [2, 4]] = 1.0
+    taken = np.bincount(((market.owners.offer().sensitivities - 0.5) * 4).round().astype(int), minlength=7)
+    assert taken.sum() - taken[2] == pytest.approx(1000 * 0.1 * 6 / 7, abs=4 * np.sqrt(1000 * 0.0857 * 0.9143))
+    others = np.delete(taken, 2)
+    assert np.abs(others - 1000 * 0.1 / 7).max() < 4 * np.sqrt(1000 * 0.0143 * 0.9857)
+
+
 def test_nothing_is_learnt_of_rounds_without_taking_part(make_config):
     """After two uses at eps 1 its privacy is spent: it has tried two factors, and adds no zeros to their means."""
     learner = {"behaviour": "learning", "privacy_budget": 2.0}
