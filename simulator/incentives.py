@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.agents.owner import compensation, marginal
+from simulator.agents.owner import compensation, marginal, true_costs
 from simulator.privacy.accounts import Affordable, PrivacyAccounts
 from simulator.records import Purchases
 
@@ -29,6 +29,8 @@ GRID = 17
 TOLERANCE = 1e-3
 #: Reports this close, relatively to the range searched, are not told apart: what changes between them is a jump.
 RESOLUTION = 1e-9
+#: Intervals wider than this share of the range are halved whatever they promise: what lies between is not known.
+WIDE = 1 / 128
 #: Reports tried at most.
 MAX_TRIALS = 400
 #: A gain that is a smaller share of the cost is rounding.
@@ -48,8 +50,8 @@ class Misreport:
     gain : float
         What it earns more than the truth, in money; >= 0.
     cost : float
-        What the use of its shard costs the owner at its true sensitivity, in money: at the truth or at the best report,
-        whichever is more.
+        What the use of its shard, and of others' that tell of it, costs the owner at its true sensitivity, in money: at
+        the truth or at the best report, whichever is more.
     """
 
     owner: int
@@ -140,21 +142,26 @@ class Outlook:
         truth = float(self._sensitivities[owner])
         at_truth = self._try(owner, truth)
         reported = float(self._trades[0].offers.sensitivities[owner])
-        reports = sorted({truth, reported, *self._grid(owner)})
+        grid = self._grid(owner)
+        reports = sorted({truth, reported, *grid})
         trials = [at_truth if report == truth else self._try(owner, report) for report in reports]
         least = min(float(self._costs(trade, owner)[0]) for trade in self._trades)
         allowed = TOLERANCE * max(at_truth.cost, least)
-        smallest = RESOLUTION * reports[-1]
+        smallest, wide = RESOLUTION * reports[-1], WIDE * grid[-1]
         best = max(trials, key=lambda trial: trial.surplus)
         best = at_truth if at_truth.surplus >= best.surplus else best
         order = itertools.count()  # among equals the interval made first
         queue: list[tuple[float, int, _Trial, _Trial]] = []
 
         def enter(left: _Trial, right: _Trial) -> None:
-            if right.report - left.report > smallest and not _same(left.purchases, right.purchases):
+            width = right.report - left.report
+            if width <= smallest or _same(left.purchases, right.purchases):
+                return
+            promise = math.inf
+            if width <= wide:
                 approached = self._settle(owner, left.purchases, right.report)
                 promise = float(np.maximum(approached, right.by_version).sum())
-                heapq.heappush(queue, (-promise, next(order), left, right))
+            heapq.heappush(queue, (-promise, next(order), left, right))
 
         for left, right in itertools.pairwise(trials):
             enter(left, right)
@@ -173,8 +180,7 @@ class Outlook:
 
     def _grid(self, owner: int) -> list[float]:
         """Reports from 0 to beyond what any version's budget affords."""
-        truth = top = float(self._sensitivities[owner])
-        searched = False
+        top, searched = 0.0, False
         for trade in self._trades:
             base, budgets = float(trade.base_prices[owner]), trade.purchases.budgets
             if base <= 0 or not trade.valuation.values[owner] > 0 or trade.prices is None:
@@ -182,10 +188,11 @@ class Outlook:
             if not trade.offers.takes_part[owner]:
                 continue
             searched = True
-            affordable = budgets > base
-            most = np.log(budgets[affordable] / base) / trade.broker.epsilons[affordable]
+            least = self._asked(trade, owner, 0.0)  # whom others' sales expose asks less, and may report more
+            affordable = (least > 0) & (budgets > least)
+            most = np.log(budgets[affordable] / least[affordable]) / trade.broker.epsilons[affordable]
             top = max(float(most.max(initial=0.0)) * (1 + RESOLUTION), top)
-        return np.linspace(0.0, top, GRID).tolist() if searched else [truth]
+        return np.linspace(0.0, top, GRID).tolist() if searched else [float(self._sensitivities[owner])]
 
     def _asked(self, trade: Trade, owner: int, report: float) -> np.ndarray:
         """What the owner asks of a broker for each version at a report, shape (l,)."""
@@ -198,7 +205,7 @@ class Outlook:
     def _costs(self, trade: Trade, owner: int) -> np.ndarray:
         """What use of its shard in each version of a broker costs the owner, shape (l,)."""
         truth = self._sensitivities[owner : owner + 1]
-        return compensation(trade.base_prices[owner : owner + 1], truth, trade.broker.epsilons)[:, 0]
+        return true_costs(trade.base_prices[owner : owner + 1], truth, trade.broker.epsilons)[:, 0]
 
     def _try(
         self, owner: int, report: float, between: tuple[tuple[Purchases, ...], tuple[Purchases, ...]] | None = None
@@ -225,7 +232,8 @@ class Outlook:
                     kept=kept,
                 )
             found.append(purchases)
-            cost += float(self._borne(trade, owner, purchases)[0].sum())
+            sale, anyway = self._borne(trade, owner, purchases)
+            cost += float((sale + anyway).sum())
         return _Trial(report, tuple(found), self._settle(owner, found, report), cost)
 
     def _seen_by(self, trade: Trade, before: Sequence[Purchases]) -> Affordable:

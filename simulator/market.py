@@ -12,7 +12,7 @@ import pandas as pd
 from simulator import datasets
 from simulator.agents.broker import Broker, DataStock
 from simulator.agents.make import make_buyers, make_owners
-from simulator.agents.owner import compensation, marginal
+from simulator.agents.owner import marginal, true_costs
 from simulator.config import MarketConfig, NamedBroker
 from simulator.incentives import Misreport, Outlook
 from simulator.ledger import Ledger
@@ -261,7 +261,7 @@ class Market(mesa.Model):
             What it bears through others, whether it sells or not, in money.
         """
         bought, sensitivities = prepared.purchases.bought, self.owners.columns["privacy_sensitivity"]
-        costs = compensation(prepared.base_prices, sensitivities, prepared.broker.epsilons)
+        costs = true_costs(prepared.base_prices, sensitivities, prepared.broker.epsilons)
         exposure = self.owners.exposure(bought)
         leakage = np.zeros(len(sensitivities))
         if exposure is not None:

@@ -27,7 +27,7 @@ from analysis.cli.app import (
 )
 from analysis.cli.progress import Progress
 from analysis.cli.show import print_comparison, show_report
-from scenarios.errors import InputError
+from scenarios.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from analysis.stopping import StoppingRule
@@ -260,15 +260,10 @@ def _stopping_rule(
 def _until_narrow(results: Results, rule: StoppingRule, work: Callable[[Experiment], Results]) -> Results:
     """Add replicates until the rule says to stop, and keep why it did."""
     from analysis.stopping import in_words, next_replicates, samples, stopped, widest
-    from scenarios.errors import RunError
 
     while True:
         found, replicates = samples(results, rule.metric), results.experiment.replicates
-        try:
-            more = next_replicates(found, replicates, rule)
-        except RunError as error:
-            typer.echo(f"Error: {error}.", err=True)
-            raise typer.Exit(FAILED) from None
+        more = next_replicates(found, replicates, rule)
         if more == replicates:
             break
         width = widest(found)[1]
@@ -284,7 +279,7 @@ def _until_narrow(results: Results, rule: StoppingRule, work: Callable[[Experime
 
 def _run(results: Results, *, quiet: bool, retry_failed: bool, **how: Any) -> None:
     """Do what is left of an experiment, and say what is kept if that ends before its time."""
-    from scenarios.runner import RunError, run_experiment
+    from scenarios.runner import run_experiment
 
     statuses = ("pending", "failed") if retry_failed else ("pending",)
     to_do = sum(len(rows) for rows in results.batches(statuses).values())
@@ -345,7 +340,12 @@ def _show_plan(experiment: Experiment, at_point: list[MarketConfig], folder: Pat
     seconds = []
     for point in sorted({0, points - 1}):
         start = time.perf_counter()
-        run_one(at_point[point], experiment.seed, 0, experiment.tables)
+        try:
+            run_one(at_point[point], experiment.seed, 0, experiment.tables)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a run may fail with, a user's own class included
+            raise RunError(f"the first run of design point {point} fails: {type(error).__name__}: {error}") from error
         seconds.append(time.perf_counter() - start)
     taken = " and ".join(f"{t:.2f}" for t in seconds)
     about = _duration(sum(seconds) / len(seconds) * to_do / workers)

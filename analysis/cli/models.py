@@ -193,25 +193,20 @@ def calibrate(
     from scenarios.calibration import calibrate
     from scenarios.design import markets
     from scenarios.experiment import load
-    from scenarios.runner import RunError
 
     levels = None if epsilons is None else parse_epsilons(epsilons)
     experiment = load(scenario, set_ or [])
     market = markets(experiment.model_copy(update={"sweep": {}, "comparison": None}))[0]
-    try:
-        with Progress(out.stem, "split", replicates) as progress:
-            curve, trials = calibrate(
-                market,
-                seed=experiment.seed,
-                replicates=replicates,
-                epsilons=levels,
-                workers=workers or processors(),
-                import_path=tuple(sys.path),
-                progress=progress.add,
-            )
-    except RunError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(FAILED) from None
+    with Progress(out.stem, "split", replicates) as progress:
+        curve, trials = calibrate(
+            market,
+            seed=experiment.seed,
+            replicates=replicates,
+            epsilons=levels,
+            workers=workers or processors(),
+            import_path=tuple(sys.path),
+            progress=progress.add,
+        )
     try:
         curve.save(out)
     except OSError as error:

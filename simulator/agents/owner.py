@@ -134,6 +134,8 @@ class Cautious(Truthful):
 
 OWNERS = Family(DataOwner, "owner behaviour")
 
+#: Largest cost of a use, in money.
+LARGEST_COST = 1e290
 #: Expectations within this share of a reservation reach it: rounding decides over nobody's participation.
 ROUNDING = 1e-9
 
@@ -326,6 +328,14 @@ def compensation(base_prices: np.ndarray, sensitivities: np.ndarray, epsilons: n
     with np.errstate(over="ignore", invalid="ignore"):
         asked = base_prices * np.exp(np.outer(epsilons, sensitivities))
     return np.where(base_prices > 0, asked, 0.0)
+
+
+def true_costs(base_prices: np.ndarray, sensitivities: np.ndarray, epsilons: np.ndarray) -> np.ndarray:
+    """What use of their shards costs owners, `compensation` at their true sensitivities, shape (l, n), in money.
+
+    Costs beyond the range of floats count as the largest that can be added up.
+    """
+    return np.minimum(compensation(base_prices, sensitivities, epsilons), LARGEST_COST)
 
 
 def marginal(costs: np.ndarray, exposure: np.ndarray | None) -> np.ndarray:

@@ -58,6 +58,14 @@ def test_run_prints_a_table_and_writes_a_report(dealer, tmp_path):
     assert "All 8 runs of results/walkthrough are done already." in out
 
 
+def test_a_dry_run_that_fails_says_where(dealer, tmp_path):
+    """Worth is beyond what a survey can hold: one sentence, and the code of failed work."""
+    code, _, err = dealer(*QUICK, "--dry-run", "--set", "buyers.modest.budget=1e150")
+    assert code == 1
+    assert "the first run of design point 0 fails: ValueError: the buyers' answers cannot be surveyed" in err
+    assert "Traceback" not in err
+
+
 def test_a_dry_run_shows_the_plan_and_writes_nothing(dealer, tmp_path):
     code, out, _ = dealer(*QUICK, "--dry-run", "--set", "replicates=3")
     assert code == 0
@@ -111,7 +119,9 @@ def test_tables_are_exported_as_they_are(dealer, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(library()))
 def test_every_scenario_of_the_library_runs_to_its_report(dealer, tmp_path, name):
-    code, out, err = dealer("run", name, "--workers", 1, "--set", "replicates=1", "--set", "rounds=1", "--out", "out")
+    code, out, err = dealer(
+        "run", name, "--workers", 1, "--set", "replicates=1", "--set", "rounds=1", "--set", "warm_up=0", "--out", "out"
+    )
     assert code == 0, err
     assert "Report: out/report.html" in out
     assert (tmp_path / "out" / "report.html").exists()

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from simulator import Market, MarketConfig
-from simulator.agents.behaviour import BrokerBehaviour, Decision, Desk
+from simulator.agents import BrokerBehaviour, Decision, Desk, broker_behaviours
 from simulator.agents.learning_commission import LearningCommission
+from simulator.checks import check_broker_behaviour
 from simulator.log import ROUND_METRICS, TABLES
 from simulator.records import Menu, PriceList
 
@@ -512,6 +513,29 @@ def test_a_learner_explores() -> None:
         learner.decide(Desk(0.0, lambda: np.ones(1), lambda budgets: None, rng))  # type: ignore[arg-type,return-value]
         learner.learn(1.0)
     assert (np.abs(learner.trials - 100) < 4 * np.sqrt(400 * 3 / 16)).all()
+
+
+@pytest.mark.parametrize("name", sorted(broker_behaviours()))
+def test_built_in_behaviours_pass_the_check(name: str) -> None:
+    check_broker_behaviour(broker_behaviours()[name])
+
+
+class Unsteady(BrokerBehaviour):
+    """Chooses by a count that it shares with all others of its class."""
+
+    name = "unsteady"
+    taken: list[float] = []
+
+    def decide(self, desk: Desk) -> Decision:
+        self.taken.append(0.0)
+        return Decision(min(0.01 * len(self.taken), 1.0))
+
+
+def test_the_check_sees_what_is_wrong() -> None:
+    with pytest.raises(AssertionError, match="Unsteady: the same seed gives other"):
+        check_broker_behaviour(Unsteady)
+    with pytest.raises(AssertionError, match=r"Greedy fails in a market: ValueError: .* chose the commission 1\.5"):
+        check_broker_behaviour(Greedy)
 
 
 class Greedy(BrokerBehaviour):

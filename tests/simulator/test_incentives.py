@@ -113,6 +113,16 @@ def test_understating_pays_where_the_revenue_is_worth_more_than_was_asked(make_c
     assert found(market, state, 1) == (0.0, pytest.approx(6.0))
 
 
+def test_equal_parts_are_larger_where_others_are_pushed_out(make_config):
+    """There is money for all three. Who asks from 2.05 to 2.15 leaves too little for the third; who asks more is out.
+
+    The window is narrower than the steps that the search starts from, and all three, or the two others, beside it.
+    """
+    gain, asks = found(*one_version(make_config, [2.0, 2.1, 2.15], 6.3, 12.0, settlement="uniform"), 0)
+    assert 2.05 < asks <= 2.15
+    assert gain == pytest.approx(12 / 2 - 12 / 3)
+
+
 def test_staying_out_is_a_report_too(make_config):
     """A revenue of 1 for two owners whose costs are 2 and 3: the only way not to lose is to ask too much."""
     market, state = one_version(make_config, [2.0, 3.0], 5.0, 1.0)
@@ -177,7 +187,9 @@ def test_no_report_of_a_fine_grid_gains_more(make_config, case):
         assert look.surplus(owner, truth) == honest
         assert look.surplus(owner, best.report) == tried(market, state, owner, best.report)
         assert best.gain == tried(market, state, owner, best.report) - honest
-        reports = np.linspace(0.0, max(look._grid(owner)), 60 if "exact" in str(BRUTE[case]) else 200)
+        asks = compensation(state.base_prices, np.zeros(8), market.broker.epsilons)[:, owner]  # at a report of 0
+        most = (np.log(np.maximum(state.purchases.budgets / asks, 1.0)) / market.broker.epsilons).max()
+        reports = np.linspace(0.0, most, 60 if "exact" in str(BRUTE[case]) else 200)
         grid = [tried(market, state, owner, report) for report in reports]
         assert max(grid) - honest <= best.gain + 2 * TOLERANCE * max(best.cost, 1.0)
         gains.append(best.gain)

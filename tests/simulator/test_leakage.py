@@ -101,6 +101,44 @@ def test_what_a_misreport_gains_counts_leakage(make_config):
     assert last["misreport_gain"].max() > 0
 
 
+def test_who_is_exposed_may_report_more(make_config):
+    """Three who ask a tenth of 2 each, since they know that all sell: each may ask what the others leave of 30."""
+    owners = {"count": 3, "value": 1.0, "privacy_sensitivity": np.log(2.0), "base_price": 1.0, "leakage": 0.9}
+    broker = {"epsilons": [1.0], "pricing": "uniform", "manufacturing_budget": 30.0, "settlement": "guaranteed"}
+    raw = make_config(rounds=2, owners=owners, broker=broker).model_dump() | {"incentives": {"owners": 3}}
+    market = Market(MarketConfig.model_validate(raw))
+    market.run()
+    assert table(market, "asked")[1] == pytest.approx(0.2)
+    # Costs stay what they are; the gain is what it is paid more.
+    assert table(market, "misreport_gain")[1] == pytest.approx(30 - 0.4 - 0.2, rel=1e-3)
+    assert np.exp(table(market, "best_report")[1]) * 0.1 == pytest.approx(30 - 0.4, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "broker", "relative"),
+    [
+        # All sell, so that a sale adds nothing to what is lost anyway: the cheapest gains 12 (7 / 12 - 3 / 8) of 3.
+        ([3.0, 5.0], {"manufacturing_budget": 12.0}, 12 * (7 / 12 - 3 / 8) / 3),
+        # Three on offer are offered 8 / 3 each, and nobody sells, where two sell at 4 if the third asks too much.
+        (
+            [3.0, 3.0, 10.0],
+            {"manufacturing_budget": 8.0, "procurement": "fixed_price", "settlement": "promised"},
+            10 / 10,
+        ),
+    ],
+)
+def test_gains_are_shares_of_what_is_lost_in_any_case_too(make_config, asked, broker, relative):
+    """Where a sale costs nothing more, or who gains does not sell, there is no share of nothing."""
+    owners = {"count": len(asked), "value": 1.0, "base_price": 1.0, "leakage": 1.0}
+    owners["privacy_sensitivity"] = np.log(asked).tolist()
+    buyers = {"count": 1, "budget": 48.0, "coverage_sensitivity": 0.0, "noise_sensitivity": 0.0}
+    broker = {"epsilons": [1.0], "pricing": "uniform", **broker}
+    raw = make_config(rounds=1, owners=owners, broker=broker, buyers=buyers).model_dump()
+    market = Market(MarketConfig.model_validate(raw | {"incentives": {"owners": len(asked)}}))
+    market.run()
+    assert market.frame("rounds")["misreport_relative_max"].tolist() == [pytest.approx(relative, rel=1e-2)]
+
+
 @pytest.mark.parametrize(
     ("owners", "message"),
     [
