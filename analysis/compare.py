@@ -51,7 +51,7 @@ METRICS = {
     "brokers_active": ("Brokers in business", "brokers"),
     "commission": ("Commission", "share of revenue"),
     "markup": ("Brokers' margin", "share of revenue"),
-    "concentration": ("Concentration (HHI)", "0 to 1"),
+    "concentration": ("Concentration", "HHI, up to 1"),
     "data_cost": ("Compensation asked", "money per round"),
     "gini_paid": ("Gini of payouts, owners paid", "0 to 1"),
     "gini_all": ("Gini of payouts, all owners", "0 to 1"),
