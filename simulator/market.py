@@ -186,7 +186,7 @@ class Market(mesa.Model):
 
     def _prepare(self, offers: Offers) -> dict[int, Preparation]:
         """The round of every broker up to its list, by its number."""
-        shown = [broker.last_list for broker in self.brokers]
+        shown = [None if broker.bankrupt else broker.last_list for broker in self.brokers]
         gains = None if len(self.brokers) == 1 else self.buyers.gains(shown)
         firsts = np.cumsum([0, *(len(broker.epsilons) for broker in self.brokers)])
         used = np.zeros((firsts[-1], self.config.n_owners), dtype=bool)

@@ -172,7 +172,7 @@ def rerun(
     run: Annotated[int, typer.Option(min=0, help="Number of the run, as in plan.parquet.")],
     rounds_log: Annotated[
         str, typer.Option(metavar="TABLE,...", help="Tables to write, also such as the experiment did not keep.")
-    ] = "rounds,versions,owners,sales",
+    ] = "rounds,brokers,versions,owners,sales",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the tables; by default RESULTS/reruns/run-N.")
     ] = None,

@@ -116,7 +116,10 @@ def test_a_run_that_is_not_done_is_done_all_the_same(results):
     ("arguments", "says"),
     [
         (("--run", 4), "--run: found 4; allowed are the runs 0 to 3"),
-        (("--run", 0, "--rounds-log", "owners,prices"), "--rounds-log: found 'prices'; allowed are rounds, versions"),
+        (
+            ("--run", 0, "--rounds-log", "owners,prices"),
+            "--rounds-log: found 'prices'; allowed are rounds, brokers, versions",
+        ),
         (("--run", 0, "--rounds-log", ""), "--rounds-log: found ''"),
         (("--run", 0, "--out", "/dev/null/x"), "--out: '/dev/null/x' cannot be written"),
     ],
