@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from simulator import Market, MarketConfig
 from simulator.agents import BrokerBehaviour, Decision, Desk, broker_behaviours
+from simulator.agents.buyer import Target
 from simulator.agents.learning_commission import LearningCommission
+from simulator.agents.population import Column
 from simulator.checks import check_broker_behaviour
 from simulator.log import ROUND_METRICS, TABLES
 from simulator.pricing.baselines import Median
@@ -274,6 +276,40 @@ def test_what_rivals_posted_is_known_to_the_strategy(make_config: MakeConfig) ->
     first = market.frame("versions").query("round == 1 and broker == 'b0'")["price"].to_numpy()
     assert seen[0] == ()
     assert [shown.prices.tolist() for shown in seen[1]] == [first.tolist()]
+
+
+def test_like_brokers_ask_others_and_draw_for_themselves(make_config: MakeConfig) -> None:
+    """Samples and random purchases are a broker's own."""
+    shared = {"survey_share": 0.5, "procurement": "random", "manufacturing_budget": 10.0}
+    market = run(rivals(make_config, {}, {}, broker=shared, owners={"count": 30, "value": 1.0}, rounds=1))
+    one, two = (broker.survey(market.buyers).values.tolist() for broker in market.brokers)
+    assert one != two
+    purchases = [broker.last_purchases for broker in market.brokers]
+    assert purchases[0] is not None
+    assert purchases[1] is not None
+    assert not np.array_equal(purchases[0].bought, purchases[1].bought)
+
+
+class Noting(Target):
+    """Adds up what it is told."""
+
+    name = "noting"
+    total_paid = Column(default=0.0)
+    total_gained = Column(default=0.0)
+
+    def adapt(self, version: int | None, paid: float) -> None:
+        self.total_paid += paid
+        self.total_gained += self.gained
+
+
+def test_buyers_are_told_what_they_bought_wherever_it_was(make_config: MakeConfig) -> None:
+    buyers = {"behaviour": f"{__name__}:Noting", "taste": {"dist": "uniform", "scale": 5.0}}
+    market = run(rivals(make_config, {}, {}, {}, buyers=buyers, rounds=4))
+    sales = market.frame("sales")
+    assert set(sales["broker"]) == {"b0", "b1", "b2"}
+    told = sales.groupby("buyer")[["price", "surplus"]].sum().reindex(range(15), fill_value=0.0)
+    assert market.buyers.columns["total_paid"] == pytest.approx(told["price"].to_numpy())
+    assert market.buyers.columns["total_gained"] == pytest.approx(told["surplus"].to_numpy())
 
 
 # --- owners -----------------------------------------------------------------------------------------------------------
