@@ -21,6 +21,7 @@ from simulator.checks import check_broker_behaviour
 from simulator.log import ROUND_METRICS, TABLES
 from simulator.pricing.baselines import Median
 from simulator.pricing.strategy import PricingContext
+from simulator.privacy.accounts import PrivacyAccounts
 from simulator.records import Menu, PriceList
 
 MakeConfig = Callable[..., MarketConfig]
@@ -71,6 +72,9 @@ def test_books_and_identities(make_config: MakeConfig, seed: int) -> None:
     assert market.ledger.buyers.sum() == pytest.approx(market.ledger.owners.sum() + kept.sum(), rel=1e-9)
     assert brokers["revenue"].to_numpy() == pytest.approx((brokers["payouts"] + brokers["profit"]).to_numpy(), rel=1e-9)
     assert not sales.duplicated(["round", "buyer"]).any()
+    seller = versions.groupby("version")["broker"].first()
+    for version in ("version", "target"):
+        assert (seller[sales[version]].to_numpy() == sales["broker"].to_numpy()).all()
     by_name = sales.groupby(["round", "broker"])["price"].sum()
     shown = brokers.set_index(["round", "name"])["revenue"]
     assert by_name.to_numpy() == pytest.approx(shown[by_name.index].to_numpy(), rel=1e-12)
@@ -439,6 +443,16 @@ def test_a_lie_is_judged_at_all_brokers(make_config: MakeConfig) -> None:
     assert max(gains) > 0
 
 
+def test_a_broker_sees_the_accounts_from_its_own_first_version() -> None:
+    """Of versions of 0.5 and 1 at one broker and 3 at the other, which asks for budgets of 2, 3.5 and 4."""
+    accounts = PrivacyAccounts([0.5, 1.0, 3.0], 1e-5, np.array([2.0, 3.5, 4.0]))
+    others = np.zeros((3, 3), dtype=bool)
+    assert accounts.part(2, others).affordable(0).tolist() == [False, True, True]
+    others[1] = True
+    assert accounts.part(2, others).affordable(0).tolist() == [False, False, True]
+    assert accounts.part(0, np.zeros((3, 3), dtype=bool)).affordable(1, others[:2]).tolist() == [True] * 3
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_truth_again_is_the_round_again(make_config: MakeConfig, seed: int) -> None:
     """Where privacy budgets bind, what a report would have earned depends on who bought first."""
@@ -488,6 +502,7 @@ def test_a_loss_of_two_a_round(make_config: MakeConfig, capital: float | None) -
     market = run(losing(make_config, capital))
     rounds, brokers = market.frame("rounds"), market.frame("brokers")
     left, paid, active, alive = (np.inf if capital is None else capital), [], [], True
+    capitals = []
     for _ in range(5):
         active.append(int(alive))
         due = 6.0 if alive else 0.0
@@ -496,7 +511,9 @@ def test_a_loss_of_two_a_round(make_config: MakeConfig, capital: float | None) -
         if alive:
             alive = has >= due
             left = max(has - due, 0.0)
+        capitals.append(left)
     assert rounds["payouts"].tolist() == pytest.approx(paid)
+    assert brokers["capital"].tolist() == pytest.approx(capitals)
     assert rounds["brokers_active"].tolist() == active
     assert rounds["revenue"].tolist() == [4.0 * open_ for open_ in active]
     assert brokers["bankrupt"].sum() == (capital is not None)
