@@ -40,7 +40,11 @@ def sentence(error: ValidationError, model: type[BaseModel], raw: Any) -> str:
             text = f"{path} is missing"
         case "value_error":
             message = str(first["ctx"]["error"])
-            text = f"{path}: {message}" if path and not message.startswith(path.split(".")[0] + ".") else message
+            inside = message.split(":")[0] in _fields(first["loc"], model)
+            if path and not message.startswith(path.split(".")[0] + "."):
+                text = f"{path}.{message}" if inside else f"{path}: {message}"
+            else:
+                text = message
         case _:
             allowed = first["msg"].removeprefix("Input should be ")
             text = f"{path}: found {first['input']!r}; allowed is {allowed}"

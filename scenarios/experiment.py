@@ -141,7 +141,7 @@ class Experiment(MarketConfig):
     seed : int
         Seed of all random streams.
     tables : tuple of str
-        Tables to keep: "rounds", "versions", "owners", "sales".
+        Tables to keep: "rounds", "brokers", "versions", "owners", "sales".
     sweep : dict of str to list or Attribute
         What each parameter is swept over, by dotted name: a list of values, or a range given by a distribution. The
         design is the full grid of the lists, crossed with a sample of the ranges.
@@ -358,6 +358,12 @@ def set_dotted(raw: dict[str, Any], key: str, value: Any) -> None:
         If the name leads nowhere.
     """
     *path, last = key.split(".")
+    brokers = raw.get("brokers")
+    if path[:1] == ["brokers"] and not brokers:
+        raise InputError(f"{key}: found a named broker where there is one; allowed are its settings, under broker")
+    if path[:1] == ["broker"] and isinstance(brokers, list) and brokers:
+        names = ", ".join(f"brokers.{name_of(entry)}" for entry in brokers if isinstance(entry, dict))
+        raise InputError(f"{key}: found the section broker where brokers are named; allowed are {names}")
     place: Any = raw
     for depth, step in enumerate(path):
         here = ".".join(path[:depth])

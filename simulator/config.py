@@ -443,8 +443,7 @@ class TrainingConfig(Section):
             found = getattr(self, name)
             if self.method != "surrogate" and found is not None:
                 raise ValueError(
-                    f"broker.training.{name}: found {found!r} with method = {self.method!r}; allowed with method = "
-                    "'surrogate' only"
+                    f"{name}: found {found!r} with method = {self.method!r}; allowed with method = 'surrogate' only"
                 )
         return self
 

@@ -222,7 +222,7 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         hindsight = metrics.hindsight_revenue(sales, lists, lists[0].composition)
     present, served = len(sales[0].bought), sum(int(sold.bought.sum()) for sold in sales)
     open_ = [trade for trade in trades if not trade.broker.bankrupt]
-    kinds = [shown.kind for shown in lists]
+    kinds = [shown.kind for shown in lists if shown.kind != "none"]
     epsilon_total, (epsilon_composed, _) = o.privacy.epsilon, o.privacy.composed()
     return {
         "round": o.round,
@@ -272,15 +272,9 @@ def _rounds(o: RoundOutcome) -> dict[str, Any]:
         **_misreports(o.misreports),
         "arbitrage_available": max(_arbitrage_available(shown) for shown in lists),
         "arbitrage_taken": sum(metrics.bundle_saving(*pair) for pair in zip(sales, lists, strict=True)),
-        "pricing_fallback": _share_of_fallbacks(kinds),
-        "list_kind": kinds[0] if len(set(kinds)) == 1 else "mixed",
+        "pricing_fallback": float(np.mean([kind == "fallback" for kind in kinds])) if kinds else math.nan,
+        "list_kind": "none" if not kinds else kinds[0] if len(set(kinds)) == 1 else "mixed",
     }
-
-
-def _share_of_fallbacks(kinds: Sequence[str]) -> float:
-    """Share of the posted lists that a strategy fell back on; NaN where there is none."""
-    posted = [kind == "fallback" for kind in kinds if kind != "none"]
-    return float(np.mean(posted)) if posted else math.nan
 
 
 def _brokers(o: RoundOutcome) -> dict[str, Any]:
@@ -306,7 +300,7 @@ def _brokers(o: RoundOutcome) -> dict[str, Any]:
         "payouts": np.array([float(trade.settlement.payments.sum()) for trade in o.trades]),
         "profit": profit,
         "markup": np.array([metrics.ratio(*pair) for pair in zip(profit.tolist(), revenue.tolist(), strict=True)]),
-        "capital": np.array([trade.broker.capital + trade.settlement.profit for trade in o.trades]),
+        "capital": np.array([max(trade.broker.capital + trade.settlement.profit, 0.0) for trade in o.trades]),
         "bankrupt": np.array([trade.settlement.bankrupt for trade in o.trades]),
     }
 

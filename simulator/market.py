@@ -186,7 +186,7 @@ class Market(mesa.Model):
 
     def _prepare(self, offers: Offers) -> dict[int, Preparation]:
         """The round of every broker up to its list, by its number."""
-        shown = [broker.last_list for broker in self.brokers]
+        shown = [None if broker.bankrupt else broker.last_list for broker in self.brokers]
         gains = None if len(self.brokers) == 1 else self.buyers.gains(shown)
         firsts = np.cumsum([0, *(len(broker.epsilons) for broker in self.brokers)])
         used = np.zeros((firsts[-1], self.config.n_owners), dtype=bool)
@@ -195,7 +195,8 @@ class Market(mesa.Model):
             broker, first = self.brokers[number], int(firsts[number])
             others = [gain for gain in range(len(self.brokers)) if gain != number]
             outside = None if gains is None else gains[:, others].max(axis=1)
-            rivals = tuple(price_list for other in others if (price_list := shown[other]) is not None)
+            posted = (shown[other] for other in others)
+            rivals = tuple(rival for rival in posted if rival is not None and rival.kind != "none")
             privacy = self.ledger.privacy.part(first, used.copy())
             prepared[number] = self._prepare_one(broker, number, first, offers, outside, rivals, privacy)
             used[first : firsts[number + 1]] = prepared[number].purchases.bought

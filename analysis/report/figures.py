@@ -174,7 +174,7 @@ def _behind(subject: Subject) -> Iterator[Drawing]:
         yield Drawing(
             "price_ladder",
             partial(plots.price_ladder, results, by, panel),
-            "Posted prices in the last round, the mean over replicates"
+            "Posted prices in the last round, the mean over replicates, and over brokers where there are several"
             + ("; bands hold the middle 80% of them" if values <= MOST_BANDS else "")
             + ". Versions withdrawn for want of data are shown at the price they would have had.",
         )

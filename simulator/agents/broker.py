@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from simulator.datasets import Shards
 
 
-#: Losses up to this share beyond a broker's capital are rounding.
+#: Losses beyond a broker's capital up to this share of what it owes are rounding.
 ROUNDING = 1e-9
 #: Coverage is known to so many digits.
 COVERAGE_DIGITS = 12
@@ -210,7 +211,9 @@ class Broker(MarketAgent):
             survey = self._ask(buyers, coverage, outside)
             if len(survey) == 0:
                 return np.zeros(len(self.epsilons))
-            return self.strategy.expected_revenue(survey, self._quote(survey, buyers.n_present, asked, rivals))
+            strategy = copy.deepcopy(self.strategy)  # a question leaves no trace in the one that will price the list
+            prices = self._quote(strategy, survey, buyers.n_present, asked, rivals)
+            return strategy.expected_revenue(survey, prices)
 
         def prospect(budgets: np.ndarray) -> Prospect:
             purchases = self.buy(valuation, asked, budgets, privacy)
@@ -300,13 +303,18 @@ class Broker(MarketAgent):
             return None
         if self.strategy.surveys and len(survey) == 0:
             return self.last_prices
-        self.last_prices = self._quote(survey, n_buyers, asked, rivals)
+        self.last_prices = self._quote(self.strategy, survey, n_buyers, asked, rivals)
         return self.last_prices
 
     def _quote(
-        self, survey: Survey, n_buyers: int, asked: np.ndarray | None, rivals: tuple[PriceList, ...]
+        self,
+        strategy: PricingStrategy,
+        survey: Survey,
+        n_buyers: int,
+        asked: np.ndarray | None,
+        rivals: tuple[PriceList, ...],
     ) -> np.ndarray:
-        """What the strategy would post."""
+        """What a strategy would post."""
         context = PricingContext(
             survey=survey,
             epsilons=self.epsilons,
@@ -321,7 +329,7 @@ class Broker(MarketAgent):
             rivals=rivals,
         )
         try:
-            return self.strategy.checked_prices(context)
+            return strategy.checked_prices(context)
         except ValueError as error:
             raise ValueError(f"the pricing strategy {self.config.pricing!r} {error}") from error
 
@@ -468,9 +476,10 @@ class Broker(MarketAgent):
                 f"the settlement rule {self.config.settlement!r} returned payments of shape "
                 f"{np.shape(settlement.payments)}; allowed is one a version and owner, {purchases.bought.shape}"
             )
-        if -settlement.profit <= self.capital * (1.0 + ROUNDING):
+        owes = settlement.payments.sum()
+        if -settlement.profit <= self.capital + ROUNDING * owes:
             return settlement
-        has, owes = revenue.sum() + self.capital, settlement.payments.sum()
+        has = revenue.sum() + self.capital
         return Settlement(settlement.payments * (has / owes), -self.capital, bankrupt=True)
 
     def adapt(self, purchases: Purchases, sales: Receipts, settlement: Settlement) -> None:
@@ -496,11 +505,12 @@ class Broker(MarketAgent):
 
         Where nobody is surveyed, it is what the version earned last round.
         """
-        if not self.strategy.surveys and self.last_sales is not None:
-            return self.last_sales.revenue
-        if prices is None or len(survey) == 0:
-            return np.zeros(len(self.epsilons))
-        return self.strategy.expected_revenue(survey, prices)
+        nothing = np.zeros(len(self.epsilons))
+        if prices is None:
+            return nothing
+        if not self.strategy.surveys:
+            return nothing if self.last_sales is None else self.last_sales.revenue
+        return nothing if len(survey) == 0 else self.strategy.expected_revenue(survey, prices)
 
     def _predict(self, purchases: Purchases, available: np.ndarray) -> Versions:
         """Versions as the surrogate sees them; it draws no random numbers."""

@@ -207,8 +207,8 @@ class OwnerPopulation(Population):
 
         An owner looks around with probability `switching`, and always where its broker has gone out of business. It
         compares what those of its segment who dealt with a broker earned on average, whether their shards were bought
-        or not, and stays where it is if that is among the best. Of brokers that nobody of its segment deals with it
-        hears nothing.
+        or not, and stays where it is if that is among the best; between equals it draws lots. Of brokers that nobody of
+        its segment deals with it hears nothing, unless there is no other: then all in business are equals.
 
         Parameters
         ----------
@@ -222,14 +222,16 @@ class OwnerPopulation(Population):
         for rows in self.segments:
             here = slice(rows.start, rows.stop)
             single = rows.home >= 0
-            known = open_ & dealing[:, here].any(axis=1)
-            if not single.any() or not known.any():
+            if not single.any() or not open_.any():
                 continue
-            count = np.maximum(dealing[:, here].sum(axis=1), 1)
-            mean = np.where(known, np.where(dealing[:, here], surplus[:, here], 0.0).sum(axis=1) / count, -np.inf)
-            best = mean == mean.max()
+            count = dealing[:, here].sum(axis=1)
+            known = open_ & (count > 0)
+            mean = np.where(dealing[:, here], surplus[:, here], 0.0).sum(axis=1) / np.maximum(count, 1)
+            best = known & (mean == mean[known].max()) if known.any() else open_
             looks = (rows.uniforms("switching") < rows.switching) | ~open_[rows.home]
-            rows.home[:] = np.where(single & looks & ~best[rows.home], best.argmax(), rows.home)
+            lots = np.flatnonzero(best)
+            drawn = lots[np.floor(rows.uniforms("lot") * len(lots)).astype(int)]
+            rows.home[:] = np.where(single & looks & ~best[rows.home], drawn, rows.home)
 
     def reconsider(self, outlook: Outlook) -> None:
         """Let every owner think about the round just settled."""

@@ -22,7 +22,7 @@ def test_library_scenarios_are_valid_and_described(name):
     assert experiment.name.replace("-", "_") == name
     assert experiment.title
     assert experiment.description
-    assert experiment.comparison is not None
+    assert experiment.comparison is not None or experiment.design.zip  # of lists that go together none is compared
     assert len(markets(experiment)) == len(design_points(experiment))
 
 
@@ -120,6 +120,8 @@ BAD = [
     ("comparison.by=rounds", ["comparison.by", "'rounds'", "broker.pricing"]),
     ('sweep={"broker.pricing"=["magic", "median"]}', ["'magic'"]),
     ("rounds.deep=1", ["rounds.deep", "not a table"]),
+    ("brokers.lean.commission=0.1", ["brokers.lean.commission: found a named broker where there is one"]),
+    ("broker.training.records_per_owner=5", ["broker.training.records_per_owner: found 5 with method = 'auto'"]),
     ("rounds", ["--set", "KEY=VALUE"]),
     ("rounds=true", ["rounds", "found True"]),
     ("rounds='5'", ["rounds", "found '5'"]),
@@ -142,6 +144,30 @@ def test_a_mistake_gets_one_sentence_that_names_it(setting, parts):
     assert "\n" not in message
     for part in parts:
         assert part in message, message
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("broker.commission=0.1", "broker.commission: found the section broker where brokers are named; allowed are "),
+        ('sweep={"broker.commission"=[0, 0.1]}', "broker.commission: found the section broker where brokers are named"),
+        (
+            "brokers.nobody.commission=0",
+            "brokers.nobody.commission: found the broker 'nobody'; allowed in brokers are ",
+        ),
+        ("brokers.lean=1", "brokers.lean: found 'lean'; name a broker and its field, of the brokers lean, dear"),
+        ("brokers.dear.comission=0", "brokers.dear.comission: found an unknown key (did you mean 'commission'?)"),
+        ("brokers.dear.training.curve=iris", "brokers.dear.training.curve: found 'iris' with method = 'auto'"),
+        ("brokers.dear.valuation.method_options={x=1}", "brokers.dear.valuation.method_options: found options for"),
+        ("brokers.dear.name=lean", "brokers: found the name 'lean' twice"),
+        ("brokers.dear.capital=-1", "brokers.dear.capital: found -1; allowed is greater than or equal to 0"),
+    ],
+)
+def test_a_mistake_of_one_of_several_brokers_names_it(setting, says):
+    settings = [setting] if "sweep" not in setting else [setting, 'comparison={by="broker.commission", baseline=0}']
+    with pytest.raises(InputError) as caught:
+        markets(load("homing", settings))
+    assert str(caught.value).startswith(says)
 
 
 def test_an_epsilon_that_the_training_cannot_serve_is_refused():

@@ -14,9 +14,14 @@ from pydantic import ValidationError
 
 from simulator import Market, MarketConfig
 from simulator.agents import BrokerBehaviour, Decision, Desk, broker_behaviours
+from simulator.agents.buyer import Target
 from simulator.agents.learning_commission import LearningCommission
+from simulator.agents.population import Column
 from simulator.checks import check_broker_behaviour
 from simulator.log import ROUND_METRICS, TABLES
+from simulator.pricing.baselines import Median
+from simulator.pricing.strategy import PricingContext
+from simulator.privacy.accounts import PrivacyAccounts
 from simulator.records import Menu, PriceList
 
 MakeConfig = Callable[..., MarketConfig]
@@ -67,6 +72,9 @@ def test_books_and_identities(make_config: MakeConfig, seed: int) -> None:
     assert market.ledger.buyers.sum() == pytest.approx(market.ledger.owners.sum() + kept.sum(), rel=1e-9)
     assert brokers["revenue"].to_numpy() == pytest.approx((brokers["payouts"] + brokers["profit"]).to_numpy(), rel=1e-9)
     assert not sales.duplicated(["round", "buyer"]).any()
+    seller = versions.groupby("version")["broker"].first()
+    for version in ("version", "target"):
+        assert (seller[sales[version]].to_numpy() == sales["broker"].to_numpy()).all()
     by_name = sales.groupby(["round", "broker"])["price"].sum()
     shown = brokers.set_index(["round", "name"])["revenue"]
     assert by_name.to_numpy() == pytest.approx(shown[by_name.index].to_numpy(), rel=1e-12)
@@ -253,6 +261,16 @@ def test_answers_count_what_rivals_offer(make_config: MakeConfig) -> None:
         assert broker.survey(market.buyers, indifferent).values.tolist() == pytest.approx([10.0 * (1 - undercut)])
 
 
+def test_answers_for_the_whole_menu_count_rivals_too(make_config: MakeConfig) -> None:
+    """Worth 10 either way: a rival that leaves 6 takes that off both, and undercutting 5% of the rest."""
+    buyers = {"count": 1, "budget": 40.0, "coverage_sensitivity": 0.0, "noise_sensitivity": 0.0, "taste": 0.0}
+    shared = {"epsilons": [1.0, 2.0], "pricing": "menu"}
+    market = Market(rivals(make_config, {"undercut": 0.05}, {}, broker=shared, buyers=buyers))
+    survey = market.brokers[0].survey(market.buyers, np.array([6.0]))
+    assert survey.worth is not None
+    assert survey.worth.tolist() == [pytest.approx([3.8, 3.8])]
+
+
 def test_what_rivals_posted_is_known_to_the_strategy(make_config: MakeConfig) -> None:
     market = Market(rivals(make_config, {}, {}, rounds=2))
     seen: list[tuple[PriceList, ...]] = []
@@ -262,6 +280,40 @@ def test_what_rivals_posted_is_known_to_the_strategy(make_config: MakeConfig) ->
     first = market.frame("versions").query("round == 1 and broker == 'b0'")["price"].to_numpy()
     assert seen[0] == ()
     assert [shown.prices.tolist() for shown in seen[1]] == [first.tolist()]
+
+
+def test_like_brokers_ask_others_and_draw_for_themselves(make_config: MakeConfig) -> None:
+    """Samples and random purchases are a broker's own."""
+    shared = {"survey_share": 0.5, "procurement": "random", "manufacturing_budget": 10.0}
+    market = run(rivals(make_config, {}, {}, broker=shared, owners={"count": 30, "value": 1.0}, rounds=1))
+    one, two = (broker.survey(market.buyers).values.tolist() for broker in market.brokers)
+    assert one != two
+    purchases = [broker.last_purchases for broker in market.brokers]
+    assert purchases[0] is not None
+    assert purchases[1] is not None
+    assert not np.array_equal(purchases[0].bought, purchases[1].bought)
+
+
+class Noting(Target):
+    """Adds up what it is told."""
+
+    name = "noting"
+    total_paid = Column(default=0.0)
+    total_gained = Column(default=0.0)
+
+    def adapt(self, version: int | None, paid: float) -> None:
+        self.total_paid += paid
+        self.total_gained += self.gained
+
+
+def test_buyers_are_told_what_they_bought_wherever_it_was(make_config: MakeConfig) -> None:
+    buyers = {"behaviour": f"{__name__}:Noting", "taste": {"dist": "uniform", "scale": 5.0}}
+    market = run(rivals(make_config, {}, {}, {}, buyers=buyers, rounds=4))
+    sales = market.frame("sales")
+    assert set(sales["broker"]) == {"b0", "b1", "b2"}
+    told = sales.groupby("buyer")[["price", "surplus"]].sum().reindex(range(15), fill_value=0.0)
+    assert market.buyers.columns["total_paid"] == pytest.approx(told["price"].to_numpy())
+    assert market.buyers.columns["total_gained"] == pytest.approx(told["surplus"].to_numpy())
 
 
 # --- owners -----------------------------------------------------------------------------------------------------------
@@ -299,9 +351,28 @@ def test_where_owners_move(make_config: MakeConfig) -> None:
     assert moved([0, 0, 0, 1, 1, 1], [3, 0, 0, 2, 2, 2]) == [1] * 6
     assert moved([0, 0, 0, 1, 1, 1], [1, 1, 1, 1, 1, 1]) == [0, 0, 0, 1, 1, 1]  # nobody moves for nothing
     assert moved([2, 2, 2, 1, 1, 1], [-1, -1, -1, -2, -2, -2]) == [2] * 6  # nobody hears of the first
+    assert moved([2, 2, 2, 2, 2, 2], [9, 9, 9, 9, 9, 9]) == [2] * 6
     market.owners.columns["switching"][:] = 0.0
     assert moved([0, 0, 0, 1, 1, 1], [9, 9, 9, 0, 0, 0]) == [0, 0, 0, 1, 1, 1]
     assert moved([0, 0, 0, 1, 1, 1], [9, 9, 9, 0, 0, 0], (False, True, True)) == [1] * 6
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_who_moves_between_equals_draws_lots(make_config: MakeConfig, others: int) -> None:
+    """Half to each of two, within four standard errors: where both pay nothing, and where nobody knows either."""
+    owners = {"segment": "one", "count": 1000, "homing": "single", "switching": 0.0}
+    market = Market(rivals(make_config, {}, {}, {}, owners=owners))
+    market.round = 1
+    home = market.owners.columns["home"]
+    home[:] = 2
+    home[:others] = np.arange(others)
+    dealing = np.array([home == number for number in range(3)])
+    market.owners.move(dealing, np.zeros((3, 1000)), np.array([True, True, False]))
+    assert home[:others].tolist() == list(range(others))
+    assert abs((home == 0).sum() - 500) < 4 * np.sqrt(1000 / 4)
+    assert (home == 0).sum() + (home == 1).sum() == 1000
+    market.owners.move(dealing, np.zeros((3, 1000)), np.zeros(3, dtype=bool))  # nowhere to go
+    assert (home == 0).sum() + (home == 1).sum() == 1000
 
 
 def test_privacy_budgets_hold_over_all_brokers(make_config: MakeConfig) -> None:
@@ -372,6 +443,49 @@ def test_a_lie_is_judged_at_all_brokers(make_config: MakeConfig) -> None:
     assert max(gains) > 0
 
 
+def test_a_broker_sees_the_accounts_from_its_own_first_version() -> None:
+    """Of versions of 0.5 and 1 at one broker and 3 at the other, which asks for budgets of 2, 3.5 and 4."""
+    accounts = PrivacyAccounts([0.5, 1.0, 3.0], 1e-5, np.array([2.0, 3.5, 4.0]))
+    others = np.zeros((3, 3), dtype=bool)
+    assert accounts.part(2, others).affordable(0).tolist() == [False, True, True]
+    others[1] = True
+    assert accounts.part(2, others).affordable(0).tolist() == [False, False, True]
+    assert accounts.part(0, np.zeros((3, 3), dtype=bool)).affordable(1, others[:2]).tolist() == [True] * 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_truth_again_is_the_round_again(make_config: MakeConfig, seed: int) -> None:
+    """Where privacy budgets bind, what a report would have earned depends on who bought first."""
+    owners = {"count": 12, "privacy_budget": 4.0, "value": 1.0, "base_price": {"dist": "uniform", "scale": 3.0}}
+    brokers = ({"manufacturing_budget": 8.0}, {"manufacturing_budget": 5.0, "settlement": "guaranteed"}, {})
+    config = rivals(make_config, *brokers, owners=owners, rounds=3, broker={"epsilons": [1.0, 1.5]})
+    market, again = Market(config, seed), []
+    truths = market.owners.columns["privacy_sensitivity"]
+    market.owners.reconsider = lambda outlook: again.append(  # type: ignore[method-assign]
+        [outlook.surplus(owner, truth) for owner, truth in enumerate(truths.tolist())]
+    )
+    market.run()
+    table = market.frame("owners")
+    assert np.concatenate(again) == pytest.approx(table["surplus"].to_numpy(), rel=1e-9, abs=1e-12)
+    assert table["epsilon_total"].max() > 2.5
+
+
+def test_owners_look_at_what_is_left_after_costs(make_config: MakeConfig) -> None:
+    owners = {"homing": "single", "switching": 0.0}
+    market = Market(rivals(make_config, {}, {"settlement": "guaranteed"}, owners=owners, rounds=3), 2)
+    seen: list[tuple[np.ndarray, ...]] = []
+    market.owners.move = lambda *arguments: seen.append(arguments)  # type: ignore[method-assign]
+    market.run()
+    table = market.frame("owners")
+    for dealing, surplus, open_ in seen:
+        assert (surplus[~dealing] == 0).all()
+        assert surplus[1] == pytest.approx(np.zeros(6), abs=1e-12)  # a guarantee of what a truthful owner asks
+        assert open_.all()
+    assert np.concatenate([surplus.sum(axis=0) for _, surplus, _ in seen]) == pytest.approx(
+        (table["paid"] - table["cost"]).to_numpy(), abs=1e-12
+    )
+
+
 # --- bankruptcy -------------------------------------------------------------------------------------------------------
 
 
@@ -388,6 +502,7 @@ def test_a_loss_of_two_a_round(make_config: MakeConfig, capital: float | None) -
     market = run(losing(make_config, capital))
     rounds, brokers = market.frame("rounds"), market.frame("brokers")
     left, paid, active, alive = (np.inf if capital is None else capital), [], [], True
+    capitals = []
     for _ in range(5):
         active.append(int(alive))
         due = 6.0 if alive else 0.0
@@ -396,7 +511,9 @@ def test_a_loss_of_two_a_round(make_config: MakeConfig, capital: float | None) -
         if alive:
             alive = has >= due
             left = max(has - due, 0.0)
+        capitals.append(left)
     assert rounds["payouts"].tolist() == pytest.approx(paid)
+    assert brokers["capital"].tolist() == pytest.approx(capitals)
     assert rounds["brokers_active"].tolist() == active
     assert rounds["revenue"].tolist() == [4.0 * open_ for open_ in active]
     assert brokers["bankrupt"].sum() == (capital is not None)
@@ -434,13 +551,80 @@ def test_who_is_left_takes_over(make_config: MakeConfig) -> None:
     assert table.loc[(2, "b1"), "sales"] > 0
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_rounding_ruins_nobody(make_config: MakeConfig, seed: int) -> None:
+    """Equal parts of all revenue may sum up to a little more than it."""
+    market = run(make_config(owners={"count": 7}, broker={"settlement": "uniform", "capital": 0.0}), seed)
+    assert not market.broker.bankrupt
+    assert market.frame("brokers")["capital"].between(0.0, 1e-9).all()
+
+
+def test_a_bankrupt_learner_expects_nothing(make_config: MakeConfig) -> None:
+    """It goes by last round's sales, but there are no more."""
+    config = losing(make_config, 1.0, pricing="ucb", pricing_options={"lowest": 3.9, "highest": 4.0})
+    rounds = run(config).frame("rounds")
+    assert rounds["brokers_active"].tolist() == [1, 0, 0, 0, 0]
+    assert rounds["revenue"].iloc[0] > 0
+    assert rounds["expected_revenue"].iloc[1:].eq(0).all()
+    assert rounds["prediction_error"].iloc[1:].isna().all()
+
+
+def test_nobody_is_left(make_config: MakeConfig) -> None:
+    """Two brokers that lose: no list, no sale, no release, and no end of the market."""
+    raw = losing(make_config, 0.0).model_dump(mode="json")
+    desk = raw.pop("broker")
+    raw["brokers"] = [desk | {"name": "a"}, desk | {"name": "b", "capital": 3.0}]
+    raw["owners"][0] |= {"homing": "single", "count": 4, "privacy_budget": {"dist": "uniform", "loc": 50.0}}
+    market = run(MarketConfig.model_validate(raw | {"rounds": 4, "incentives": {"owners": 2}}), 1)
+    rounds, brokers, owners = (market.frame(table) for table in ("rounds", "brokers", "owners"))
+    assert rounds["brokers_active"].iloc[-1] == 0
+    after = rounds.query("brokers_active == 0")
+    zero = ["answers", "expected_revenue", "revenue", "payouts", "broker_profit", "sales", "data_cost", "epsilon_max"]
+    assert after[[*zero, "welfare", "versions_on_sale", "misreport_gain_max"]].eq(0).all(axis=None)
+    assert after[["commission", "concentration", "markup", "price_mean", "pricing_fallback"]].isna().all(axis=None)
+    assert after["list_kind"].eq("none").all()
+    assert brokers["profit"].groupby(brokers["name"]).sum().tolist() == pytest.approx([0.0, -3.0])
+    assert owners.groupby("round")["epsilon_total"].sum().tail(len(after) + 1).diff().iloc[1:].eq(0).all()
+
+
+def test_who_is_gone_is_no_rival(make_config: MakeConfig) -> None:
+    """What the other broker asks after a bankruptcy is what it would ask alone."""
+    owners = {"count": 20, "value": 1.0, "privacy_sensitivity": 0.0, "base_price": 20.0}
+    brokers = ({"settlement": "guaranteed", "manufacturing_budget": 500.0, "capital": 1.0}, {"undercut": 0.5})
+    market = Market(rivals(make_config, *brokers, owners=owners, rounds=3, broker={"manufacturing_budget": 50.0}), 1)
+    seen: list[int] = []
+    strategy = market.brokers[1].strategy
+    strategy.prices, prices = (lambda context: (seen.append(len(context.rivals)), prices(context))[1]), strategy.prices  # type: ignore[method-assign]
+    market.run()
+    shown = market.frame("versions").query("broker == 'b1'").groupby("round")["price"].apply(list)
+    assert market.brokers[0].bankrupt
+    assert seen == [0, 0, 0]
+    assert shown[2] == shown[3]
+    assert market.frame("rounds")["list_kind"].tolist() == ["arbitrage-free"] * 3
+
+
 # --- behaviours of brokers --------------------------------------------------------------------------------------------
 
 
-def test_what_is_planned_is_what_happens(make_config: MakeConfig) -> None:
+class FirstOnly(BrokerBehaviour):
+    """Spends on the first version alone."""
+
+    name = "first_only"
+    chooses_commission = chooses_budgets = plans = True
+
+    def decide(self, desk: Desk) -> Decision:
+        plan = desk.prospect(np.array([30.0, 0.0, 0.0]))
+        return Decision(max(0.0, plan.profit / plan.revenue.sum()), plan)
+
+
+@pytest.mark.parametrize("behaviour", ["profit_maximizing", f"{__name__}:FirstOnly"])
+@pytest.mark.parametrize("privacy_budget", [None, 5.0])
+def test_what_is_planned_is_what_happens(make_config: MakeConfig, behaviour: str, privacy_budget: float | None) -> None:
     """Purchases, coverage and expected revenue of the plan are those of the round."""
     config = make_config(
-        rounds=3, broker={"behaviour": "profit_maximizing", "procurement": "random"}, owners={"count": 30}
+        rounds=3,
+        broker={"behaviour": behaviour, "procurement": "random"},
+        owners={"count": 30, "privacy_budget": privacy_budget},
     )
     market = Market(config, 2)
     for _ in range(3):
@@ -480,6 +664,24 @@ def test_no_budget_tried_promises_more(make_config: MakeConfig) -> None:
     market.broker.behaviour = Watched(shares=8)
     market.run()
     assert len(desks) == 2
+
+
+class Raising(Median):
+    """Asks more at each call."""
+
+    name = "raising"
+    calls = 0
+
+    def prices(self, context: PricingContext) -> np.ndarray:
+        self.calls += 1
+        return np.full(context.n_versions, float(self.calls))
+
+
+def test_a_plan_leaves_no_trace_in_the_strategy(make_config: MakeConfig) -> None:
+    """A strategy that counts its lists has made one a round, and each plan was made with the price of its round."""
+    market = run(make_config(broker={"behaviour": "profit_maximizing", "pricing": f"{__name__}:Raising"}, rounds=3))
+    assert market.broker.strategy.calls == 3  # type: ignore[attr-defined]
+    assert market.frame("versions").groupby("round")["price"].unique().tolist() == [[1.0], [2.0], [3.0]]
 
 
 def test_a_loss_is_not_planned(make_config: MakeConfig) -> None:

@@ -224,10 +224,10 @@ def curve_file(tmp_path):
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"training": {"method": "auto", "curve": "iris"}}, "broker.training.curve: found 'iris' with method = 'auto'"),
+        ({"training": {"method": "auto", "curve": "iris"}}, "curve: found 'iris' with method = 'auto'"),
         (
             {"training": {"method": "auto", "records_per_owner": 3}},
-            "broker.training.records_per_owner: found 3 with method = 'auto'",
+            "records_per_owner: found 3 with method = 'auto'",
         ),
         ({"training": {"curve": "mnist"}}, "broker.training.curve: found 'mnist'; allowed are breast_cancer, digits"),
         ({"training": {"curve": "none.json"}}, "broker.training.curve: found 'none.json', where there is no file"),
