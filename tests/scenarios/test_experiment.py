@@ -22,7 +22,7 @@ def test_library_scenarios_are_valid_and_described(name):
     assert experiment.name.replace("-", "_") == name
     assert experiment.title
     assert experiment.description
-    assert experiment.comparison is not None or experiment.design.zip  # of lists that go together none is compared
+    assert experiment.comparison is not None
     assert len(markets(experiment)) == len(design_points(experiment))
 
 
