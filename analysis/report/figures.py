@@ -183,8 +183,8 @@ def _behind(subject: Subject) -> Iterator[Drawing]:
             partial(plots.coverage_and_accuracy, results, by),
             "What is behind the versions: the share of all data value bought, and the accuracy of the private "
             "model on the test records, if one is trained; the mean over brokers where there are several. A round in "
-            "which a version is withdrawn counts with coverage 0; accuracy is shown for versions on sale in at least half "
-            "of the rounds.",
+            "which a version is withdrawn counts with coverage 0; accuracy is shown for versions on sale in at least "
+            "half of the rounds.",
         )
     if "owners" in tables or "sales" in tables:
         yield Drawing(
