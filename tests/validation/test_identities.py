@@ -80,6 +80,7 @@ class Round:
 
     market: Market
     rounds: dict[str, np.ndarray]
+    brokers: dict[str, np.ndarray]
     versions: dict[str, np.ndarray]
     owners: dict[str, np.ndarray]
     sales: dict[str, np.ndarray]
