@@ -63,4 +63,4 @@ class LearningCommission(BrokerBehaviour):
             return int(rng.choice(untried))
         if rng.random() < self.exploration:
             return int(rng.integers(len(self.commissions)))
-        return int(self.mean_profit.argmax())
+        return int(np.argmax(self.mean_profit))
