@@ -88,8 +88,8 @@ def concentration(revenues: Sequence[float]) -> float:
 
     Examples
     --------
-    >>> concentration([6.0, 3.0, 1.0])
-    0.46
+    >>> concentration([3.0, 1.0])
+    0.625
     """
     total = sum(revenues)
     return sum((revenue / total) ** 2 for revenue in revenues) if total > 0 else math.nan
