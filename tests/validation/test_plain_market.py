@@ -1,0 +1,176 @@
+"""Random markets, number by number against the same markets in plain loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from random import Random
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from plain_market import PlainMarket
+
+from simulator import Market, MarketConfig
+from simulator.pricing.strategy import PRICING, PricingContext, PricingStrategy
+
+MakeConfig = Callable[..., MarketConfig]
+
+SEEDS = range(40)
+#: Sums in another order differ by rounding: by this share, or by this much where amounts cancel, in money.
+ROUNDING = 1e-9
+SURVEYING = ("dpp_plus", "dpp", "median", "median_each", "menu", "perfect", "mbp", "monopoly", "uniform", "proportional")
+LEARNING = ("ucb", "thompson", "exp3")
+FOLLOWER = f"{__name__}:Follower"
+
+
+class Follower(PricingStrategy):
+    """Takes the smallest price on the lists of its rivals, or a tenth of the largest answer, for the whole list."""
+
+    def prices(self, context: PricingContext) -> np.ndarray:
+        """One price."""
+        posted = np.concatenate([[np.inf], *(rival.prices[rival.on_sale] for rival in context.rivals)])
+        lowest = np.nanmin(posted)
+        return np.full(context.n_versions, lowest if np.isfinite(lowest) else context.survey.values.max() / 10)
+
+
+def some(rng: Random, chance: float, **settings: Any) -> dict[str, Any]:
+    """The settings or none; of a list of values one is drawn."""
+    drawn = {name: rng.choice(found) if isinstance(found, list) else found for name, found in settings.items()}
+    return drawn if rng.random() < chance else {}
+
+
+def random_broker(rng: Random, single: bool) -> dict[str, Any]:
+    """A broker of any kind that the plain market knows; one of several may undercut the others, and have a double."""
+    pricing = rng.choice([*SURVEYING, *LEARNING, FOLLOWER])
+    broker = {
+        "epsilons": rng.choice([[0.5, 1.0, 2.0], [1.0, 3.0], [1.0], [0.7, 1.4, 2.8, 5.0]]),
+        "pricing": pricing,
+        "procurement": rng.choice(["greedy", "greedy", "random", "all"]),
+        "settlement": rng.choice(["neutral", "guaranteed", "uniform"]),
+        "composition": rng.choice(["additive", "quadratic"]),
+        **some(rng, 0.5, capital=[0.0, 1.0, 5.0, 50.0]),
+        **some(rng, 0.4, survey_share=[0.3, 0.7]),
+    }
+    if pricing in LEARNING:
+        broker |= {"pricing_options": {"lowest": 0.5, "highest": 40.0}, "starting_budget": rng.choice([5.0, 20.0])}
+    broker |= some(rng, 0.15, procurement="fair_query", settlement="promised")
+    broker |= some(
+        rng, 0.1, procurement="fixed_price", procurement_options={"price": 2.0}, settlement="promised"
+    )
+    behaviour = rng.choice(["fixed", "fixed", "learning", "profit_maximizing"])
+    if behaviour == "profit_maximizing" and pricing not in LEARNING:
+        broker |= {"behaviour": behaviour, "behaviour_options": {"shares": 3}}
+    elif behaviour == "learning":
+        broker |= {"behaviour": behaviour, "behaviour_options": {"commissions": 3, "patience": 2}}
+    else:
+        broker |= {"commission": rng.choice([0.0, 0.1, 0.5])}
+        broker |= some(rng, 0.4, manufacturing_budget=[4.0, 30.0, 100.0])
+    if not single:
+        broker |= {"undercut": rng.choice([0.0, 0.01, 0.2]), **some(rng, 0.1, count=2)}
+    return broker
+
+
+def random_owners(rng: Random, segment: str, single: bool) -> dict[str, Any]:
+    """A segment of owners; with several brokers they may deal with one at a time."""
+    count = rng.choice([1, 4, 9])
+    return {
+        "segment": segment,
+        "count": count,
+        "behaviour": rng.choice(["truthful", "cautious"]),
+        **some(rng, 0.4, base_price=[{"dist": "uniform", "scale": 0.0001}, {"dist": "uniform", "scale": 3.0}, 0.0]),
+        **some(rng, 0.3, privacy_budget=[4.0, 12.0, {"dist": "uniform", "loc": 2.0, "scale": 30.0}]),
+        **some(rng, 0.3 if count > 1 else 0.0, leakage=[0.5, 1.0]),
+        **some(rng, 0.3, participation=0.7),
+        **some(rng, 0.0 if single else 0.6, homing="single", switching=[0.0, 0.5, 1.0]),
+    }
+
+
+def random_buyers(rng: Random, segment: str) -> dict[str, Any]:
+    """A segment of buyers, who may have tastes, and come and go."""
+    behaviours = ("target", "surplus", "arbitrageur", "arbitrageur_surplus", "shading", "shading_surplus")
+    return {
+        "segment": segment,
+        "count": rng.choice([1, 6, 15]),
+        "behaviour": rng.choice(behaviours),
+        **some(rng, 0.6, taste=[{"dist": "norm", "scale": 3.0}, {"dist": "uniform", "scale": 8.0}, 2.0]),
+        **some(rng, 0.3, arrivals=2.0, stay=2.0),
+        **some(rng, 0.3, one_off=True),
+    }
+
+
+def random_config(make_config: MakeConfig, seed: int) -> MarketConfig:
+    """A market with one broker, in a section of its own or as one of a list, or with several."""
+    rng = Random(seed)
+    brokers = rng.choice([0, 1, 2, 2, 2, 3])
+    single = brokers == 0
+    desks = [random_broker(rng, single) for _ in range(max(brokers, 1))]
+    owners = [random_owners(rng, segment, single) for segment in "xyz"[: rng.choice([1, 2, 3])]]
+    buyers = [random_buyers(rng, segment) for segment in "pqr"[: rng.choice([1, 2, 3])]]
+    rest: dict[str, Any] = {"rounds": rng.choice([3, 6]), "owners": owners, "buyers": buyers}
+    return make_config(broker=desks[0], **rest) if single else make_config(brokers=desks, **rest)
+
+
+@cache
+def simulated(make_config: MakeConfig, seed: int) -> Market:
+    """The random market of a seed after its rounds."""
+    market = Market(random_config(make_config, seed), seed)
+    market.run()
+    return market
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_markets_agree_with_plain_loops(make_config: MakeConfig, seed: int) -> None:
+    market = simulated(make_config, seed)
+    for table, rows in PlainMarket(market.config, seed).run().items():
+        found, expected = market.frame(table), pd.DataFrame(rows)
+        assert len(found) == len(expected), table
+        for column in expected:
+            assert_same(found, expected, column, f"{table}.{column}")
+
+
+def assert_same(found: pd.DataFrame, expected: pd.DataFrame, column: str, name: str) -> None:
+    """Numbers agree up to rounding, all else exactly; the first row that does not is shown."""
+    ours, theirs = found[column].to_numpy(), expected[column].to_numpy()
+    if ours.dtype.kind == "f":
+        same = np.isclose(ours, theirs.astype(float), rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
+    else:
+        same = ours == theirs
+    if not same.all():
+        row = int(np.argmin(same))
+        pytest.fail(f"{name} of round {found['round'][row]}, row {row}: {ours[row]} instead of {theirs[row]}")
+
+
+def events(market: Market) -> set[str]:
+    """What of interest happened in a market."""
+    rounds, brokers, sales = (market.frame(table) for table in ("rounds", "brokers", "sales"))
+    owners, config = market.frame("owners"), market.config
+    desks = list(config.desks.values())
+    homes = owners.groupby("owner")["home"].nunique()
+    strategies = [PRICING.resolve(desk.pricing) for desk in desks]
+    several = len(desks) > 1
+    happened = {
+        "one broker in a section of its own": config.broker is not None,
+        "one broker in a list": config.broker is None and not several,
+        "several brokers sell in a round": (brokers[brokers["sales"] > 0].groupby("round").size() > 1).any(),
+        "a bankruptcy": brokers["bankrupt"].any(),
+        "all brokers bankrupt": several and (rounds["brokers_active"] == 0).any(),
+        "single homing": (owners["home"] >= 0).any(),
+        "an owner moves": (homes > 1).any(),
+        "bundles": (sales["copies"] > 1).any() if len(sales) else False,
+        "bundles at one of several brokers": several and len(sales) > 0 and (sales["copies"] > 1).any(),
+        "leakage": (rounds["leakage"] > 0).any(),
+        "privacy budgets that bind": (rounds["owners_spent"] > 0).any(),
+        "owners sit out or leave": (rounds["exits"] > 0).any(),
+        "personalised prices": any(cls.personalised for cls in strategies) and (rounds["sales"] > 0).any(),
+        "strategies that learn": any(not cls.surveys for cls in strategies) and (rounds["sales"] > 0).any(),
+        "strategies that look at rivals": several and any(desk.pricing == FOLLOWER for desk in desks),
+        "surveys of the menu": any(cls.surveys_menu for cls in strategies) and (rounds["answers"] > 0).any(),
+        "brokers that plan": any(desk.behaviour == "profit_maximizing" for desk in desks),
+        "brokers that learn": any(desk.behaviour == "learning" for desk in desks),
+        "promises": any(desk.settlement == "promised" for desk in desks) and (rounds["payouts"] > 0).any(),
+        "buyers come and go": rounds["buyers_present"].nunique() > 1,
+        "raw, personalised and repaired lists": (rounds["list_kind"] == "mixed").any(),
+    }
+    return {event for event, found in happened.items() if found}
