@@ -129,7 +129,7 @@ class PlainMarket:
         self.owner_segments = [range(rows.start, rows.stop) for rows in drawn.owners.segments]
         self.peers = [[other for other in rows if other != owner] for rows in self.owner_segments for owner in rows]
         self.cautious = [segment.behaviour == "cautious" for segment in config.owners for _ in range(segment.count)]
-        self.drawn_values = drawn.broker.stock.values
+        self.drawn_values = np.asarray(drawn.broker.stock.values)
         self.values = np.zeros(config.n_owners)
         self.sits_out = [False] * config.n_owners
         self.took_part = [False] * config.n_owners
@@ -178,8 +178,8 @@ class PlainMarket:
 
     def buyers_present(self) -> list[int]:
         """Rows of the buyers who have come, and have neither left nor been served."""
-        here = range(len(self.buyers))
-        return [r for r in here if self.arrived[r] <= self.round < self.left[r] and not self.served[r]]
+        come = [buyer for buyer in range(len(self.buyers)) if self.arrived[buyer] <= self.round < self.left[buyer]]
+        return [buyer for buyer in come if not self.served[buyer]]
 
     def owners_taking_part(self) -> list[bool]:
         """Whether each owner is willing, does not sit out a loss, and can afford the cheapest release."""
@@ -205,9 +205,9 @@ class PlainMarket:
         drawn: list[float] = []
         for name, size, arrivals in self.cohorts:
             for cohort, count in enumerate([size - sum(arrivals), *arrivals]):
-                segment = name if cohort == 0 else f"{name}@{cohort}"
-                role_of = f"BuyerPopulation.{role}"
-                drawn += self.streams.uniforms(role_of, count, round=self.round, segment=segment).tolist()
+                own = name if cohort == 0 else f"{name}@{cohort}"
+                uniforms = self.streams.uniforms(f"BuyerPopulation.{role}", count, round=self.round, segment=own)
+                drawn += uniforms.tolist()
         return drawn
 
     # --- what buyers want ------------------------------------------------------------------------------------------
@@ -222,10 +222,10 @@ class PlainMarket:
     def choose(self, buyer: int, shown: PriceList) -> Choice | None:
         """What a buyer would take from a list, None for nothing."""
         worth, behaviour = self.buyers[buyer].worth(shown), self.buyer_segments[buyer].behaviour
-        target, single = self.target(buyer, shown), np.eye(len(worth), dtype=int)
+        target, one = self.target(buyer, shown), np.eye(len(worth), dtype=int)
         if shown.personalised:
             wanted = shown.on_sale[target] and worth[target] > 0
-            return Choice(target, worth[target], 0.0, single[target]) if wanted else None
+            return Choice(target, worth[target], 0.0, one[target]) if wanted else None
         bundles = behaviour.startswith("arbitrageur")
         prices = shown.bargains.costs if bundles else shown.prices
         among = range(len(worth)) if behaviour.endswith("surplus") else [target]
@@ -235,14 +235,17 @@ class PlainMarket:
         loss, paid, version = min(fits)
         if bundles and shown.bargains.saves[version]:
             return Choice(version, paid, -loss, shown.bargains.counts[version], bundle=True)
-        return Choice(version, paid, -loss, single[version])
+        return Choice(version, paid, -loss, one[version])
 
     def gains_at_last_lists(self) -> dict[int, dict[int, float]]:
         """What each buyer present would gain at the last lists, by broker, at those where it would buy."""
         gains: dict[int, dict[int, float]] = {buyer: {} for buyer in self.present}
         for broker in self.brokers:
-            for buyer in self.present if broker.shown is not None else ():
-                choice = self.choose(buyer, broker.shown)
+            shown = broker.shown
+            if shown is None:
+                continue
+            for buyer in self.present:
+                choice = self.choose(buyer, shown)
                 if choice is not None:
                     gains[buyer][broker.number] = choice.gain
         return gains
@@ -268,7 +271,7 @@ class PlainMarket:
             purchases.coverage,
             np.full(len(broker.versions), np.nan) if prices is None else prices,
             np.full(len(broker.versions), np.nan),
-            purchases.bought.any(axis=1),
+            np.asarray(purchases.bought.any(axis=1)),
             broker.strategy.personalised,
             "none" if prices is None else broker.strategy.list_kind,
             broker.config.composition,
@@ -289,7 +292,7 @@ class PlainMarket:
         """What owners ask for use in each version, shape (l, n): less what the broker's last purchases make leak."""
         asked = np.full((len(broker.versions), len(dealing)), np.inf)
         for k in broker.versions:
-            for i in np.flatnonzero(np.array(dealing) & (self.values > 0)):
+            for i in np.flatnonzero(np.array(dealing) & (self.values > 0)).tolist():
                 exposure = 0.0 if broker.purchases is None else self.exposure(i, broker.purchases.bought[k])
                 asked[k, i] = self.cost(i, broker.epsilons[k]) * (1 - exposure)
         return asked
@@ -392,7 +395,9 @@ class PlainMarket:
         if config.manufacturing_budget != "revenue":
             return np.full(len(broker.versions), config.manufacturing_budget, dtype=float)
         budgets = (1 - broker.commission) * expected
-        return budgets if broker.strategy.surveys else np.where(expected == 0, config.starting_budget, budgets)
+        if not broker.strategy.surveys:
+            budgets[expected == 0] = config.starting_budget
+        return budgets
 
     def buy(self, broker: Broker, asked: np.ndarray, budgets: np.ndarray, versions: Iterable[int]) -> Purchases:
         """Shards for one version after the other, of owners whose privacy budgets allow it."""
