@@ -1,14 +1,14 @@
 """Markets of one broker or several in plain loops, written from the description of the model, to compare with.
 
 Taken from the package are the agents as they are drawn (who is there, their attributes, when buyers come and go), the
-random streams and their names, what a version is worth to a buyer, pricing strategies and the revenue that they expect
-of a survey, procurement methods, what brokers' behaviours decide, and the cheapest bundles of a list. All else is
-computed here: who takes part and deals with whom, what privacy budgets allow, what owners ask, what leaks, who is
-surveyed and what buyers state, what is spent and bought, coverage, where buyers buy, settlement, bankruptcy, homing,
-and what is measured.
+random streams and their names, what a version is worth to a buyer and which share of it the buyer states, pricing
+strategies and the revenue that they expect of a survey, procurement methods, what brokers' behaviours decide, and the
+cheapest bundles of a list. All else is computed here: who takes part and deals with whom, what privacy budgets allow,
+what owners ask, what leaks, who is surveyed and answers what, what is spent and bought, coverage, where buyers buy and
+what, settlement, bankruptcy, homing, and what is measured.
 
 It knows data given by their values, privacy budgets against which epsilons add up, truthful and cautious owners without
-reservations, and buyers who do not learn and whose budgets stay.
+reservations, and buyers whose budgets stay.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class PlainMarket:
     """A market of `config` with the agents that `simulator.Market` draws at the seed."""
 
     def __init__(self, config: MarketConfig, seed: int) -> None:
-        drawn = Market(config, seed)
+        self.drawn = drawn = Market(config, seed)
         self.config, self.streams, self.round = config, drawn.streams, 0
         self.owners = {name: column.copy() for name, column in drawn.owners.columns.items()}
         self.owner_segments = [range(rows.start, rows.stop) for rows in drawn.owners.segments]
@@ -156,6 +156,7 @@ class PlainMarket:
     def step(self) -> None:
         """One round."""
         self.round += 1
+        self.drawn.round = self.round  # by which buyers who learn draw
         self.present = self.buyers_present()
         self.takes_part = self.owners_taking_part()
         self.values = np.where(self.takes_part, self.drawn_values, self.values)
@@ -344,8 +345,9 @@ class PlainMarket:
 
     def stated(self, buyer: int, broker: Broker, menu: Menu) -> list[float]:
         """What a buyer says that each version is worth to it, less what it would gain at another broker."""
-        agent, shades = self.buyers[buyer], self.buyer_segments[buyer].behaviour.startswith("shading")
-        stated = [agent.factor * worth if shades else worth for worth in agent.worth(menu)]
+        agent, shades = self.buyers[buyer], "shading" in self.buyer_segments[buyer].behaviour
+        share = agent.stated_share() if shades else 1.0
+        stated = [share * worth for worth in agent.worth(menu)]
         elsewhere = [gain for number, gain in self.gains[buyer].items() if number != broker.number]
         if not elsewhere:
             return stated
@@ -478,7 +480,7 @@ class PlainMarket:
     # --- after the round -------------------------------------------------------------------------------------------
 
     def learn(self, trades: list[Trade]) -> None:
-        """Brokers in business keep the round, cautious owners remember a loss, and who buys once leaves."""
+        """Brokers in business keep the round, cautious owners remember a loss, buyers learn or are served for good."""
         for trade in trades:
             if not trade.broker.bankrupt:
                 self.remember(trade)
@@ -486,8 +488,12 @@ class PlainMarket:
         lost = (bought > 0) & (paid < cost * (1 - MONEY))
         self.sits_out = [cautious and loss for cautious, loss in zip(self.cautious, lost, strict=True)]
         self.took_part = self.takes_part
-        for buyer in (buyer for trade in trades for buyer in trade.sales):
-            self.served[buyer] = self.buyer_segments[buyer].one_off
+        sales = {buyer: choice for trade in trades for buyer, choice in trade.sales.items()}
+        for buyer in self.present:
+            agent, choice = self.buyers[buyer], sales.get(buyer)
+            agent.gained = 0.0 if choice is None else choice.gain
+            agent.adapt(*((None, 0.0) if choice is None else (choice.version, choice.paid)))
+            self.served[buyer] = choice is not None and self.buyer_segments[buyer].one_off
 
     def remember(self, trade: Trade) -> None:
         """What a broker keeps of the round, and what it learns of it."""
@@ -659,6 +665,7 @@ class PlainMarket:
             "entries": 0 if self.round == 1 else (inside & ~before).sum(),
             "exits": (~inside & before).sum(),
             "leakage": leakage.sum(),
+            "arbitrage_available": max(saved_at_best(t.price_list) for t in trades),
             "arbitrage_taken": sum(saved_by_bundles(t) for t in trades),
             "pricing_fallback": np.mean([kind == "fallback" for kind in kinds]) if kinds else math.nan,
             "list_kind": "none" if not kinds else kinds[0] if len(set(kinds)) == 1 else "mixed",
@@ -735,6 +742,14 @@ def broker_row(trade: Trade, trades: list[Trade]) -> dict[str, Any]:
         "capital": max(broker.capital + trade.profit, 0.0),
         "bankrupt": trade.bankrupt,
     }
+
+
+def saved_at_best(shown: PriceList) -> float:
+    """The most that a bundle saves on the posted price of a version, in money."""
+    if shown.personalised:
+        return 0.0
+    bargains = shown.bargains
+    return max((shown.prices[k] - bargains.costs[k] for k in np.flatnonzero(bargains.saves)), default=0.0)
 
 
 def saved_by_bundles(trade: Trade) -> float:

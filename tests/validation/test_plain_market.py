@@ -24,6 +24,11 @@ SURVEYING = ("dpp_plus", "dpp", "median", "menu", "perfect", "mbp", "uniform", "
 #: Of which lists without repair are asked, where bundles pay.
 RAW = ("median_each", "random")
 LEARNING = ("ucb", "thompson", "exp3")
+BUYERS = [f"{kind}{goal}" for kind in ("arbitrageur", "shading", "learning_shading") for goal in ("", "_surplus")]
+BUYERS += ["target", "surplus"]
+#: Brokers who pass on all that they take and have nothing to lose: rounding must not ruin them.
+PENNILESS = {"capital": 0.0, "procurement": "greedy", "procurement_options": {}, "settlement": "uniform"}
+PENNILESS |= {"behaviour": "fixed", "behaviour_options": {}, "commission": 0.0}
 #: Brokers who all buy more than they can pay for.
 OVERSPENT = {"capital": 1.0, "procurement": "all", "procurement_options": {}, "settlement": "guaranteed"}
 #: Brokers whose small versions are cheap, as those who want them are poor, and buyers who take several of them.
@@ -104,14 +109,14 @@ def random_owners(rng: Random, segment: str, single: bool) -> dict[str, Any]:
 
 def random_buyers(rng: Random, segment: str) -> dict[str, Any]:
     """A segment of buyers, who may have tastes, and come and go."""
-    behaviours = ("target", "surplus", "arbitrageur", "arbitrageur_surplus", "shading", "shading_surplus")
+    behaviour = rng.choice(BUYERS)
     return {
         "segment": segment,
         "count": rng.choice([1, 6, 15]),
-        "behaviour": rng.choice(behaviours),
+        "behaviour": behaviour,
         **some(rng, 0.6, taste=[{"dist": "norm", "scale": 3.0}, {"dist": "uniform", "scale": 8.0}, 2.0]),
         **some(rng, 0.3, arrivals=2.0, stay=2.0),
-        **some(rng, 0.3, one_off=True),
+        **some(rng, 0.0 if behaviour.startswith("learning") else 0.3, one_off=True),
     }
 
 
@@ -123,8 +128,10 @@ def random_config(make_config: MakeConfig, seed: int) -> MarketConfig:
     desks = [random_broker(rng, single) for _ in range(max(brokers, 1))]
     owners = [random_owners(rng, segment, single) for segment in "xyz"[: rng.choice([1, 2, 3])]]
     buyers = [random_buyers(rng, segment) for segment in "pqr"[: rng.choice([1, 2, 3])]]
-    kind = rng.choice(["any", "any", "any", "overspent", "unrepaired"])
-    if kind == "overspent":
+    kind = rng.choice(["any", "any", "any", "any", "penniless", "overspent", "unrepaired"])
+    if kind == "penniless":
+        desks = [{**desk, **PENNILESS} for desk in desks]
+    elif kind == "overspent":
         desks = [{**desk, **OVERSPENT} for desk in desks]
     elif kind == "unrepaired":
         desks = [{**desk, **UNREPAIRED} for desk in desks]
@@ -189,6 +196,7 @@ def events(market: Market) -> dict[str, Any]:
         "strategies that look at rivals": several and Follower in strategies,
         "brokers that plan": sold and any(desk.behaviour == "profit_maximizing" for desk in desks),
         "brokers that learn": sold and any(desk.behaviour == "learning" for desk in desks),
+        "buyers that learn": sold and any(segment.behaviour.startswith("learning") for segment in market.config.buyers),
         "promised payments": sold and any(desk.settlement == "promised" for desk in desks),
         "lists of several kinds": (rounds["list_kind"] == "mixed").any(),
     }
