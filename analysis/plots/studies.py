@@ -25,6 +25,7 @@ from analysis.plots.style import (
     publication_style,
     thousands,
     values_axis,
+    wrapped,
 )
 from scenarios.errors import InputError
 from scenarios.store import Results
@@ -88,8 +89,10 @@ def welfare_split(results: Results, by: Parameter | None = None) -> Figure:
             right, left = right + np.maximum(width, 0), left + np.minimum(width, 0)
         axes.axvline(0, color=GREY, linewidth=0.8)
         axes.set_yticks(y if by else [], values if by else [])
-        axes.set_ylabel(by.label if by else "")
+        axes.set_ylabel(wrapped(by.label, figure.get_figheight() - 1.0) if by else "")
         axes.set_xlabel("money per round, mean over rounds and replicates")
+        low, high = float(left.min()), float(right.max())  # bars end at the edge where the last part is nothing
+        axes.set_xlim(low - 0.05 * (high - low) * (low < 0), high + 0.05 * (high - low))
         axes.grid(axis="x", color="#E5E5E5")
         axes.grid(axis="y", visible=False)
         thousands(axes.xaxis)
