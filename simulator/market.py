@@ -216,7 +216,7 @@ class Market(mesa.Model):
         valuation = broker.value(offers)
         base_prices = self.owners.base_prices(valuation.values)
         exposure = self._known_exposure(broker)
-        dealing = replace(offers, takes_part=offers.dealing(number))
+        dealing = replace(offers, takes_part=offers.dealing(number) & (not broker.bankrupt))
         asked = broker.asked(dealing, valuation, base_prices, exposure)
         broker.decide(valuation, asked, self.buyers, outside, privacy, rivals)
         survey = broker.survey(self.buyers, outside)

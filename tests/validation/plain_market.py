@@ -256,7 +256,10 @@ class PlainMarket:
     def prepare(self, broker: Broker) -> Trade:
         """Decide, survey, price, buy and show the list."""
         homes = self.owners["home"]
-        dealing = [takes and home in (-1, broker.number) for takes, home in zip(self.takes_part, homes, strict=True)]
+        dealing = [
+            takes and home in (-1, broker.number) and not broker.bankrupt
+            for takes, home in zip(self.takes_part, homes, strict=True)
+        ]
         asked = self.asked(broker, dealing)
         plan = None if broker.bankrupt else self.decide(broker, asked)
         silent = broker.bankrupt or not broker.strategy.surveys
