@@ -159,7 +159,7 @@ class Outlook:
                 return
             promise = math.inf
             if width <= wide:
-                approached = self._settle(owner, left.purchases, right.report)
+                approached, _ = self._settle(owner, left.purchases, right.report)
                 promise = float(np.maximum(approached, right.by_version).sum())
             heapq.heappush(queue, (-promise, next(order), left, right))
 
@@ -212,7 +212,6 @@ class Outlook:
     ) -> _Trial:
         """The round at another report; a version for which the same was bought on both sides is not bought anew."""
         found: list[Purchases] = []
-        cost = 0.0
         for place, trade in enumerate(self._trades):
             asked = trade.purchases.asked.copy()
             asked[:, owner] = self._asked(trade, owner, report)
@@ -232,9 +231,7 @@ class Outlook:
                     kept=kept,
                 )
             found.append(purchases)
-            sale, anyway = self._borne(trade, owner, purchases)
-            cost += float((sale + anyway).sum())
-        return _Trial(report, tuple(found), self._settle(owner, found, report), cost)
+        return _Trial(report, tuple(found), *self._settle(owner, found, report))
 
     def _seen_by(self, trade: Trade, before: Sequence[Purchases]) -> Affordable:
         """Privacy accounts as a broker sees them after what those before it have bought."""
@@ -247,19 +244,20 @@ class Outlook:
         """What an owner's sales cost it, and what it bears through others in any case, two arrays of shape (l,)."""
         costs, exposure = self._costs(trade, owner), self._exposure(purchases.bought)
         own = None if exposure is None else exposure[:, owner]
-        anyway = np.zeros(len(costs)) if own is None else np.where(own > 0, costs, 0.0) * own
+        anyway = np.zeros(len(costs)) if own is None else costs * own
         return np.where(purchases.bought[:, owner], marginal(costs, own), 0.0), anyway
 
-    def _settle(self, owner: int, purchases: Sequence[Purchases], report: float) -> np.ndarray:
-        """What an owner makes of purchases at a report: payments less true costs, of all versions, in money."""
-        made = []
+    def _settle(self, owner: int, purchases: Sequence[Purchases], report: float) -> tuple[np.ndarray, float]:
+        """What an owner makes of purchases at a report, payments less true costs of all versions, and these costs."""
+        made, cost = [], 0.0
         for trade, bought in zip(self._trades, purchases, strict=True):
             asked = bought.asked.copy()
             asked[:, owner] = self._asked(trade, owner, report)
             settled = trade.broker.share(trade.sales.revenue, replace(bought, asked=asked), trade.valuation)
-            costs, anyway = self._borne(trade, owner, bought)
-            made.append(settled.payments[:, owner] - costs - anyway)
-        return np.concatenate(made)
+            sale, anyway = self._borne(trade, owner, bought)
+            made.append(settled.payments[:, owner] - sale - anyway)
+            cost += float((sale + anyway).sum())
+        return np.concatenate(made), cost
 
 
 def _same(one: Sequence[Purchases], other: Sequence[Purchases]) -> bool:

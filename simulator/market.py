@@ -135,10 +135,10 @@ class Market(mesa.Model):
         self.buyers.drift()
         offers = self._within_budgets(self.owners.offer())
         prepared = self._prepare(offers)
-        sales = self.buyers.shop([part.price_list for part in prepared.values()])
-        trades = tuple(self._settle(part, sold) for part, sold in zip(prepared.values(), sales, strict=True))
+        sales = self.buyers.shop([prepared[number].price_list for number in range(len(self.brokers))])
+        trades = tuple(self._settle(prepared[number], sold) for number, sold in enumerate(sales))
         outlook = Outlook(
-            [trades[number] for number in self._turns()],
+            [trades[number] for number in prepared],
             self.owners.columns["privacy_sensitivity"],
             self.ledger.privacy,
             self.owners.exposure,
@@ -185,7 +185,7 @@ class Market(mesa.Model):
         return self.streams.generator("brokers", round=self.round).permutation(len(self.brokers)).tolist()
 
     def _prepare(self, offers: Offers) -> dict[int, Preparation]:
-        """The round of every broker up to its list, by its number."""
+        """The round of every broker up to its list, by its number, in the order in which they buy."""
         shown = [None if broker.bankrupt else broker.last_list for broker in self.brokers]
         gains = None if len(self.brokers) == 1 else self.buyers.gains(shown)
         firsts = np.cumsum([0, *(len(broker.epsilons) for broker in self.brokers)])
@@ -200,7 +200,7 @@ class Market(mesa.Model):
             privacy = self.ledger.privacy.part(first, used.copy())
             prepared[number] = self._prepare_one(broker, number, first, offers, outside, rivals, privacy)
             used[first : firsts[number + 1]] = prepared[number].purchases.bought
-        return dict(sorted(prepared.items()))
+        return prepared
 
     def _prepare_one(
         self,
@@ -266,7 +266,7 @@ class Market(mesa.Model):
         exposure = self.owners.exposure(bought)
         leakage = np.zeros(len(sensitivities))
         if exposure is not None:
-            leakage = (np.where(exposure > 0, costs, 0.0) * exposure).sum(axis=0)
+            leakage = (costs * exposure).sum(axis=0)
         return np.where(bought, marginal(costs, exposure), 0.0), leakage
 
     def _misreports(self, offers: Offers, outlook: Outlook) -> tuple[Misreport, ...]:

@@ -217,9 +217,9 @@ class Broker(MarketAgent):
 
         def prospect(budgets: np.ndarray) -> Prospect:
             purchases = self.buy(valuation, asked, budgets, privacy)
-            bought = purchases.bought.any(axis=1)
-            coverage = np.where(bought, purchases.coverage, self.released_coverage)
-            return Prospect(budgets, purchases, np.where(bought, expected(coverage), 0.0))
+            available = np.asarray(purchases.bought.any(axis=1))
+            revenue = expected(self._coverage_with(available, purchases.coverage))
+            return Prospect(budgets, purchases, np.where(available, revenue, 0.0))
 
         rng = self._generator("behaviour")
         potential = np.ones(len(self.epsilons))
@@ -231,8 +231,12 @@ class Broker(MarketAgent):
             )
         self.commission, self._plan = decision.commission, decision.plan
         if decision.plan is not None:
-            bought = decision.plan.purchases.bought.any(axis=1)
-            self.released_coverage = np.where(bought, decision.plan.purchases.coverage, self.released_coverage)
+            planned = decision.plan.purchases
+            self.released_coverage = self._coverage_with(np.asarray(planned.bought.any(axis=1)), planned.coverage)
+
+    def _coverage_with(self, available: np.ndarray, coverage: np.ndarray) -> np.ndarray:
+        """Coverage that buyers know once these versions are released; of the others it is what was released last."""
+        return np.where(available, coverage, self.released_coverage)
 
     def survey(self, buyers: BuyerPopulation, outside: np.ndarray | None = None) -> Survey:
         """Answers of a sample of the buyers present at the coverage last released, weighted up to all of them.
@@ -442,7 +446,7 @@ class Broker(MarketAgent):
 
     def release(self, versions: Versions, prices: np.ndarray | None) -> PriceList:
         """The list that the shop shows; a version without data behind it is withdrawn for the round."""
-        self.released_coverage = np.where(versions.available, versions.coverage, self.released_coverage)
+        self.released_coverage = self._coverage_with(versions.available, versions.coverage)
         self.last_list = PriceList(
             epsilons=self.epsilons,
             coverage=versions.coverage,

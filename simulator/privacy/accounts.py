@@ -108,7 +108,7 @@ class PrivacyAccounts:
         return np.asarray(spent + self._costs[version] <= self._limits * (1 + TOLERANCE))
 
     def part(self, first: int, others: np.ndarray) -> Affordable:
-        """The accounts as one broker sees them, whose list begins at a version.
+        """The accounts as one broker sees them, whose list begins at a version; where nothing is capped, as they are.
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class PrivacyAccounts:
         others : array of bool, shape (l, n)
             Uses by other brokers that are not booked yet.
         """
-        return _Part(self, first, others)
+        return _Part(self, first, others) if self._capped else self
 
     def book(self, used: np.ndarray, gaussian: np.ndarray) -> None:
         """Enter the releases of one round.
