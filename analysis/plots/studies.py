@@ -91,7 +91,7 @@ def welfare_split(results: Results, by: Parameter | None = None) -> Figure:
         axes.set_yticks(y if by else [], values if by else [])
         axes.set_ylabel(wrapped(by.label, figure.get_figheight() - 1.0) if by else "")
         axes.set_xlabel("money per round, mean over rounds and replicates")
-        low, high = float(left.min()), float(right.max())  # bars end at the edge where the last part is nothing
+        low, high = float(np.min(left)), float(np.max(right))  # bars end at the edge where the last part is nothing
         axes.set_xlim(low - 0.05 * (high - low) * (low < 0), high + 0.05 * (high - low))
         axes.grid(axis="x", color="#E5E5E5")
         axes.grid(axis="y", visible=False)
